@@ -1,0 +1,1 @@
+"""Algorithms and data model: numpy, scipy, SimpleITK and vtk; neither slicer nor Qt."""
