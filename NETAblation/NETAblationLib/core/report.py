@@ -1,0 +1,346 @@
+"""The report: one self-contained HTML page about the margins of a case.
+
+Pictures are embedded, nothing is loaded from elsewhere, and nothing identifies a patient
+but what the user writes into the title. Colors are those of the margin map (red below 0,
+amber 0 to 5, green 5 mm and more), each with a hatching and a word beside it, since many
+readers are color-blind.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .margins import MarginResult
+    from .planning import Plan
+
+DISCLAIMER = (
+    "Research software, not a medical device. It measures and shows; it gives no dosing advice and "
+    "makes no treatment decision. A margin is only as true as the segmentations and the registration under it."
+)
+
+#: Class of a signed margin: lower bound in mm, word, color, hatching (id of an SVG pattern).
+MARGIN_CLASSES = (
+    (-np.inf, "not covered (below 0 mm)", "#c62828", "hatch-red"),
+    (0.0, "0 to 5 mm", "#f9a825", "hatch-amber"),
+    (5.0, "5 mm and more", "#2e7d32", "plain-green"),
+)
+
+_PATTERNS = """<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>
+<pattern id="hatch-red" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+<rect width="6" height="6" fill="#c62828"/><rect width="2" height="6" fill="#fff"/></pattern>
+<pattern id="hatch-amber" width="6" height="6" patternUnits="userSpaceOnUse">
+<rect width="6" height="6" fill="#f9a825"/><circle cx="3" cy="3" r="1.2" fill="#fff"/></pattern>
+<pattern id="plain-green" width="6" height="6" patternUnits="userSpaceOnUse">
+<rect width="6" height="6" fill="#2e7d32"/></pattern></defs></svg>"""
+
+_STYLE = """
+body{font:15px/1.45 system-ui,"Segoe UI",Helvetica,Arial,sans-serif;color:#1a2330;background:#f4f6f8;margin:0}
+main{max-width:1080px;margin:0 auto;padding:24px}
+h1{font-size:26px;margin:0 0 4px} h2{font-size:20px;margin:0 0 12px} h3{font-size:15px;margin:18px 0 6px}
+section,header{background:#fff;border:1px solid #dde3ea;border-radius:8px;padding:20px;margin-bottom:20px}
+.note{color:#5a6675;font-size:13px}
+.warning{background:#fff6e0;border-left:4px solid #f9a825;padding:6px 10px;margin:6px 0}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums} td,th{padding:4px 8px;text-align:left;
+border-bottom:1px solid #e6ebf0;vertical-align:top} th{font-weight:600;color:#3b4856} td.n,th.n{text-align:right}
+.key{display:flex;gap:28px;flex-wrap:wrap;margin:8px 0 4px} .key div{min-width:110px}
+.key b{display:block;font-size:24px;line-height:1.2} .key span{color:#5a6675;font-size:13px}
+.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px;margin-top:10px}
+figure{margin:0} figure img{width:100%;border-radius:4px;background:#000} figcaption{font-size:13px;color:#5a6675}
+details{margin-top:10px} pre{overflow:auto;background:#f4f6f8;padding:10px;font-size:12px}
+@media print{body{background:#fff} section{break-inside:avoid}}
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG picture for the report with what it shows."""
+
+    caption: str
+    png: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a PNG file."""
+        if not self.png.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise InputError(f"picture '{self.caption}': the bytes are not a PNG file")
+
+
+@dataclass(frozen=True)
+class LesionSection:
+    """What the report says about one lesion."""
+
+    name: str
+    margin: MarginResult
+    plan: Plan | None = None
+    pictures: tuple[Picture, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def render_report(
+    title: str,
+    sections: Sequence[LesionSection],
+    *,
+    fusion: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The page as a string: a summary of all lesions, then a section for each.
+
+    `fusion` is the document of :class:`~NETAblationLib.core.fusion.FusionResult`. Raises
+    InputError where there is no lesion to report.
+    """
+    if not sections:
+        raise InputError("a report needs at least one lesion with a measured margin")
+    parts = [
+        "<!DOCTYPE html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>{_PATTERNS}<main>',
+        f'<header><h1>{html.escape(title)}</h1><p class="note">{DISCLAIMER}</p>{_warnings(notes)}</header>',
+        _summary(sections),
+    ]
+    if fusion is not None:
+        parts.append(_fusion_section(fusion))
+    parts.extend(_lesion_section(section) for section in sections)
+    parts.append("</main></body></html>")
+    return "\n".join(parts)
+
+
+def write_report(page: str, folder: str | Path) -> Path:
+    """Write the page as report.html into `folder`, which is made if need be; return its path."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "report.html"
+        partial = path.with_suffix(".partial")
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{folder}: the report cannot be written there ({error.strerror})") from error
+    return path
+
+
+def margin_histogram_svg(margin: MarginResult) -> str:
+    """The evaluable tumor surface by its signed margin, in steps of 1 mm, as inline SVG.
+
+    Bars are shares of the surface's area, colored and hatched by margin class.
+    """
+    values = margin.signed_margin_mm[margin.is_evaluable]
+    areas = margin.surface.point_areas_mm2[margin.is_evaluable]
+    if values.size == 0:
+        return '<p class="note">No evaluable tumor surface: no histogram.</p>'
+    edges = np.arange(min(-1, np.floor(values.min())), max(10, np.ceil(values.max())) + 1)
+    shares, _ = np.histogram(values, bins=edges, weights=areas)
+    shares = shares / areas.sum()
+    return _bars(edges, shares)
+
+
+def _bars(edges: np.ndarray, shares: np.ndarray) -> str:
+    width, height, left, bottom, top = 640, 220, 48, 36, 10
+    step = (width - left - 10) / len(shares)
+    scale = (height - bottom - top) / max(shares.max(), 1e-9)
+    base = height - bottom
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Histogram of the signed margin">']
+    for index, share in enumerate(shares):
+        x = left + index * step
+        pattern = _class_of(edges[index])[3]
+        parts.append(
+            f'<rect x="{x + 1:.1f}" y="{base - share * scale:.1f}" width="{step - 2:.1f}" '
+            f'height="{share * scale:.1f}" fill="url(#{pattern})"><title>{edges[index]:.0f} to '
+            f"{edges[index + 1]:.0f} mm: {100 * share:.1f} % of the surface</title></rect>"
+        )
+    label_every = max(1, int(np.ceil(len(edges) / 22)))
+    for index in range(0, len(edges), label_every):
+        x = left + index * step
+        parts.append(f'<text x="{x:.1f}" y="{base + 14}" font-size="11" text-anchor="middle">{edges[index]:.0f}</text>')
+    for share in np.linspace(0, shares.max(), 3):
+        y = base - share * scale
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 4:.1f}" font-size="11" text-anchor="end">{100 * share:.0f} %</text>'
+        )
+    for threshold in (0.0, 5.0):
+        x = left + (threshold - edges[0]) * step
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{base}" stroke="#1a2330" stroke-dasharray="4 3"/>'
+        )
+    parts.append(f'<line x1="{left}" x2="{width - 10}" y1="{base}" y2="{base}" stroke="#1a2330"/>')
+    parts.append(
+        f'<text x="{(left + width) / 2}" y="{height - 4}" font-size="12" text-anchor="middle">'
+        "signed margin in mm (share of the evaluable tumor surface)</text></svg>"
+    )
+    return "".join(parts)
+
+
+def _class_of(margin_mm: float) -> tuple[float, str, str, str]:
+    return [entry for entry in MARGIN_CLASSES if margin_mm >= entry[0]][-1]
+
+
+def _summary(sections: Sequence[LesionSection]) -> str:
+    header = ("Lesion", "Tumor ml", "Zone ml", "MAM mm", "Class", "Surface ≥ 5 mm", "Shell 5 mm ablated", "Verdict")
+    rows = []
+    for section in sections:
+        document = section.margin.to_dict()
+        rows.append(
+            (
+                section.name,
+                _number(document["tumor_volume_ml"], 1),
+                _number(document["zone_volume_ml"], 1),
+                _number(document["mam_mm"], 1),
+                _swatch(document["mam_mm"]),
+                _percent(document["surface_fraction"]["at_least_5"]),
+                _percent(document["shell_coverage_fraction"]["5"]),
+                html.escape(str(document.get("verdict", "")) or "-"),
+            )
+        )
+    return f"<section><h2>Margins at a glance</h2>{_table(header, rows, numeric={1, 2, 3, 5, 6}, raw={4, 7})}</section>"
+
+
+def _lesion_section(section: LesionSection) -> str:
+    document = section.margin.to_dict()
+    location = document["mam_location_ras_mm"]
+    place = "" if location is None else "R {:.1f}, A {:.1f}, S {:.1f} mm".format(*location)
+    keys = [
+        (_number(document["mam_mm"], 1) + " mm", f"MAM, smallest signed margin {_swatch(document['mam_mm'])}"),
+        (_number(document["mam_p01_mm"], 1) + " mm", "1st percentile of the surface"),
+        (_number(document["mean_mm"], 1) + " mm", "mean margin"),
+        (_percent(document["subcapsular_fraction"]), "subcapsular, not evaluable"),
+        (_number(document["residual_tumor_volume_ml"], 2) + " ml", "tumor not ablated"),
+    ]
+    key_html = "".join(f"<div><b>{value}</b><span>{label}</span></div>" for value, label in keys)
+    surface = document["surface_fraction"]
+    shares = [
+        ("below 0 mm", _percent(surface["below_0"])),
+        ("0 to 5 mm", _percent(surface["from_0_to_5"])),
+        ("5 mm and more", _percent(surface["at_least_5"])),
+        ("10 mm and more", _percent(surface["at_least_10"])),
+    ]
+    shells = [(f"{name} mm", _percent(share)) for name, share in document["shell_coverage_fraction"].items()]
+    parts = [
+        f"<section><h2>{html.escape(section.name)}</h2>",
+        f'<div class="key">{key_html}</div>',
+        f'<p class="note">MAM at {place or "no evaluable place"}. Resolution limit of the images: '
+        f"{_number(document['resolution_mm'], 1)} mm.</p>",
+        _warnings([*section.notes, *document.get("warnings", ())]),
+        _pictures(section.pictures),
+        f"<h3>Distribution of the margin</h3>{margin_histogram_svg(section.margin)}",
+        _table(("Share of the evaluable surface", ""), shares, numeric={1}),
+        _table(("Share of the shell around the tumor that is ablated", ""), shells, numeric={1}),
+    ]
+    if section.plan is not None:
+        parts.append(_plan_table(section.plan))
+    parts.append(_details("All numbers of this margin (JSON)", document))
+    parts.append("</section>")
+    return "".join(parts)
+
+
+def _plan_table(plan: Plan) -> str:
+    document = plan.to_dict()
+    rows = [
+        (
+            str(number),
+            _point(probe["entry_ras_mm"]),
+            _point(probe["tip_ras_mm"]),
+            _number(probe["length_mm"], 0),
+            html.escape("; ".join(str(ablation["setting"]) for ablation in probe["ablations"])),
+        )
+        for number, probe in enumerate(document["probes"], start=1)
+    ]
+    summary = (
+        f"{document['probe_count']} probe(s) of {html.escape(str(document['device']))}: tumor "
+        f"{_percent(document['tumor_coverage_fraction'])}, target {_percent(document['target_coverage_fraction'])} "
+        f"covered, predicted MAM {_number(document['predicted_mam_mm'], 1)} mm."
+    )
+    header = ("Probe", "Entry R, A, S mm", "Tip R, A, S mm", "Length mm", "Ablations")
+    limits = _warnings(document.get("limitations", ()))
+    return f"<h3>Plan</h3><p>{summary}</p>{limits}{_table(header, rows, numeric={3}, raw={4})}"
+
+
+def _fusion_section(document: Mapping[str, Any]) -> str:
+    labels = {
+        "estimated_error_mm": "Estimated error (mm)",
+        "jacobian_min": "Smallest Jacobian in the liver (folding below 0)",
+        "liver_dice": "Dice of the livers",
+        "liver_surface_distance_mm": "Distance of the liver surfaces (mm)",
+        "seconds": "Seconds",
+    }
+    rows = [(label, _value(document[key])) for key, label in labels.items() if key in document]
+    table = _table(("Measure", ""), rows, numeric={1}, raw={1})
+    return (
+        f"<section><h2>Fusion of the images before and after</h2>{_warnings(document.get('warnings', ()))}"
+        f"{table}{_details('All numbers of this fusion (JSON)', document)}</section>"
+    )
+
+
+def _details(summary: str, document: Mapping[str, Any]) -> str:
+    text = html.escape(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+    return f"<details><summary>{summary}</summary><pre>{text}</pre></details>"
+
+
+def _pictures(pictures: Iterable[Picture]) -> str:
+    figures = "".join(
+        f'<figure><img alt="{html.escape(picture.caption)}" src="data:image/png;base64,'
+        f'{base64.b64encode(picture.png).decode("ascii")}"><figcaption>{html.escape(picture.caption)}</figcaption></figure>'
+        for picture in pictures
+    )
+    return f'<div class="pictures">{figures}</div>' if figures else ""
+
+
+def _warnings(texts: Iterable[str]) -> str:
+    return "".join(f'<p class="warning">{html.escape(str(text))}</p>' for text in texts)
+
+
+def _table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numeric: set[int],
+    raw: frozenset[int] | set[int] = frozenset(),
+) -> str:
+    """A table of text; columns in `raw` hold HTML that is already escaped."""
+
+    def cell(tag: str, column: int, text: str) -> str:
+        mark = ' class="n"' if column in numeric else ""
+        return f"<{tag}{mark}>{text if column in raw and tag == 'td' else html.escape(text)}</{tag}>"
+
+    head = "".join(cell("th", column, text) for column, text in enumerate(header))
+    body = "".join(f"<tr>{''.join(cell('td', c, text) for c, text in enumerate(row))}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _swatch(margin_mm: float | None) -> str:
+    """The class of a margin as a hatched patch and a word."""
+    if margin_mm is None:
+        return "not evaluable"
+    _, word, color, pattern = _class_of(margin_mm)
+    return (
+        f'<svg width="14" height="14" style="vertical-align:-2px"><rect width="14" height="14" '
+        f'fill="url(#{pattern})" stroke="{color}"/></svg> {word}'
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def _point(point: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in point)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{html.escape(str(key))} {_value(item)}" for key, item in value.items())
+    return html.escape("-" if value is None else str(value))

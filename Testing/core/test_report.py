@@ -1,0 +1,99 @@
+"""The report: self-contained, complete, escaped, and its histogram true to the areas."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from NETAblationLib.core.errors import InputError
+from NETAblationLib.core.margins import measure_margin
+from NETAblationLib.core.report import LesionSection, Picture, margin_histogram_svg, render_report, write_report
+from support import shapes
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+
+_VOID = {"meta", "img", "br", "rect", "circle", "line"}
+
+
+class _Checker(HTMLParser):
+    """Every tag that is opened is closed, in order; what is referred to from outside is noted."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.sources = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in _VOID:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def margin():
+    """A tumor of 10 mm in a zone of 15 mm, shifted by 6 mm: margins from -1 to 11 mm."""
+    grid = shapes.grid((-24, -24, -24), (24, 24, 24), (1, 1, 1))
+    tumor = shapes.mask_of(shapes.sphere((0.3, 0.1, -0.2), 10), grid)
+    return measure_margin(tumor, shapes.mask_of(shapes.sphere((6.3, 0.1, -0.2), 15), grid))
+
+
+def test_page_is_whole_and_loads_nothing_from_elsewhere(margin):
+    section = LesionSection("left <b>&</b>", margin, pictures=(Picture("a & b", PNG),), notes=("5 < 6",))
+    page = render_report("Case <1>", [section], fusion={"schema_version": 1, "seconds": 3.0}, notes=("note",))
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert checker.sources
+    assert all(source.startswith("data:image/png;base64,") for source in checker.sources)
+    assert "http" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+    assert "<b>&</b>" not in page
+    assert "Case &lt;1&gt;" in page
+    assert "not a medical device" in page
+
+
+def test_numbers_of_the_margin_are_on_the_page(margin):
+    page = render_report("Case", [LesionSection("one", margin)])
+    assert f"{margin.mam_mm:.1f} mm" in page
+    assert f"{100 * margin.surface_fraction['below_0']:.1f} %" in page
+    assert "not covered (below 0 mm)" in page
+    assert margin.verdict in page
+
+
+def test_histogram_shares_are_those_of_the_shifted_spheres(margin):
+    """At a shift of 6 mm the signed margin is 15 - |p - c|, and uniform in the cosine on the sphere."""
+    shares = {
+        int(low): float(share)
+        for low, share in re.findall(
+            r"<title>(-?\d+) to -?\d+ mm: ([\d.]+) % of the surface", margin_histogram_svg(margin)
+        )
+    }
+    assert sum(shares.values()) == pytest.approx(100, abs=0.5)
+    for low, share in shares.items():
+        # |p - c|^2 = 136 - 120 cos: the cosine at which the margin is m
+        cosine = [np.clip((136 - (15 - m) ** 2) / 120, -1, 1) for m in (low, low + 1)]
+        assert share == pytest.approx(50 * (cosine[1] - cosine[0]), abs=2.0), low
+
+
+def test_what_cannot_be_reported_is_refused(margin, tmp_path):
+    with pytest.raises(InputError, match="at least one lesion"):
+        render_report("Case", [])
+    with pytest.raises(InputError, match="not a PNG"):
+        Picture("photo", b"\xff\xd8\xff")
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report("page", blocked)
+    assert blocked.read_text() == "in the way"
+
+
+def test_written_page_replaces_the_former_one(tmp_path):
+    assert write_report("first", tmp_path / "new").read_text(encoding="utf-8") == "first"
+    assert write_report("second ü", tmp_path / "new").read_text(encoding="utf-8") == "second ü"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
