@@ -1,0 +1,412 @@
+"""The `netablation` command: every step of the chain, for people and for machines.
+
+Exit codes: 0 done, 2 bad input, 1 failure. Progress and messages go to standard error,
+results to files and, for `--json -`, to standard output. Nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .core.documents import write_json
+from .core.errors import Cancelled, InputError, NETAblationError
+from .core.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+EXIT_DONE, EXIT_FAILURE, EXIT_BAD_INPUT = 0, 1, 2
+
+_POINT = re.compile(r"^-(\d|\.\d)[^,]*,[^,]+,[^,]+$")
+
+EPILOG = (
+    "Points are R,A,S in mm and may be negative. Images: NRRD, NIfTI, MetaImage or a DICOM folder; masks: a file, "
+    "or FILE:3 for its label 3. Research software, not a medical device."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments` (default: those of the process); return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(_protect_negative_points(words))
+    try:
+        options.run(options)
+    except InputError as error:
+        return _fail(f"{error}", EXIT_BAD_INPUT)
+    except Cancelled:
+        return _fail("stopped; nothing was replaced", EXIT_FAILURE)
+    except NETAblationError as error:
+        return _fail(f"{error}", EXIT_FAILURE)
+    except KeyboardInterrupt:
+        return _fail("stopped", EXIT_FAILURE)
+    except Exception as error:
+        if options.debug:
+            raise
+        return _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", EXIT_FAILURE)
+    return EXIT_DONE
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"netablation: {message}\n")
+    return code
+
+
+def _protect_negative_points(words: list[str]) -> list[str]:
+    """Keep argparse from taking a point such as -12.5,30,4 for an option.
+
+    A word with a blank in it is never an option; the blank goes when the point is read.
+    """
+    return [f" {word}" if _POINT.match(word) else word for word in words]
+
+
+# Arguments
+
+
+def _point(text: str) -> tuple[float, float, float]:
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text.strip()}' is not a point R,A,S in mm") from None
+    return first, second, third
+
+
+def _named_mask(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=MASK")
+    return name, Path(path)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="netablation", description="Image-guided tumor ablation: from images to margins.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"netablation {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_segment(commands)
+    _add_plan(commands)
+    _add_fuse(commands)
+    _add_margin(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=EPILOG)
+    parser.set_defaults(run=run)
+    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    parser.add_argument("--debug", action="store_true", help="show where an unexpected failure happened")
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _command(commands, "demo", run_demo, "Run the whole chain on the built-in digital patient.")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for all results")
+    parser.add_argument("--size", choices=("small", "standard"), default="standard", help="size of its images")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which digital patient")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="summary for machines, - for standard output")
+
+
+def _add_segment(commands: Any) -> None:
+    parser = _command(commands, "segment", run_segment, "Segment a lesion or an ablation zone from its diameter line.")
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="the image, or a DICOM folder")
+    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
+    parser.add_argument(
+        "--line", type=_point, nargs=2, required=True, metavar="R,A,S", help="the ends of the longest in-plane diameter"
+    )
+    parser.add_argument("--kind", choices=("lesion", "zone"), default="lesion", help="what the line measures")
+    parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver, which the lesion does not leave")
+    parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the segmentation, on the image's grid")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="measures for machines, - for standard output")
+
+
+def _add_plan(commands: Any) -> None:
+    parser = _command(commands, "plan", run_plan, "Place probes until tumor and margin are covered.")
+    parser.add_argument("--image", type=Path, required=True, metavar="CT", help="the planning CT, or a DICOM folder")
+    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
+    parser.add_argument("--tumor", type=Path, required=True, metavar="MASK")
+    parser.add_argument("--liver", type=Path, required=True, metavar="MASK")
+    parser.add_argument(
+        "--obstacle",
+        type=_named_mask,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=MASK",
+        help="what no probe may cross",
+    )
+    parser.add_argument("--device", metavar="ID", help="device of the catalogue (default: its first)")
+    parser.add_argument("--margin-mm", type=_positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
+    parser.add_argument("--out", type=Path, required=True, metavar="PLAN.json")
+    parser.add_argument("--scene", type=Path, metavar="CASE.mrb", help="also a scene for 3D Slicer")
+
+
+def _add_fuse(commands: Any) -> None:
+    parser = _command(commands, "fuse", run_fuse, "Register the image after ablation to the one before.")
+    parser.add_argument("fixed", type=Path, metavar="FIXED", help="the image before, or a DICOM folder")
+    parser.add_argument("moving", type=Path, metavar="MOVING", help="the image after, or a DICOM folder")
+    parser.add_argument("--fixed-liver", type=Path, metavar="MASK")
+    parser.add_argument("--moving-liver", type=Path, metavar="MASK")
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="MASK",
+        help="what must not drive the registration: tumor, zone, gas, needles",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="TRANSFORM.h5", help="maps fixed to moving points, as ITK does"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="quality for machines, - for standard output")
+
+
+def _add_margin(commands: Any) -> None:
+    parser = _command(commands, "margin", run_margin, "Measure the ablative margin on the tumor's surface.")
+    parser.add_argument("--tumor", type=Path, required=True, metavar="MASK", help="the tumor before ablation")
+    parser.add_argument("--zone", type=Path, required=True, metavar="MASK", help="the ablation zone")
+    parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver before ablation, for the capsule")
+    parser.add_argument("--transform", type=Path, metavar="TRANSFORM.h5", help="from `fuse`; none: masks of one frame")
+    parser.add_argument("--margin-mm", type=_positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
+    parser.add_argument(
+        "--registration-error-mm",
+        type=_positive,
+        metavar="MM",
+        help="known error of TRANSFORM; a margin within it is unsure",
+    )
+    parser.add_argument("--image", type=Path, metavar="CT", help="the image before ablation, for scene and report")
+    parser.add_argument("--post-image", type=Path, metavar="CT", help="the image after ablation, likewise")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers for machines, - for standard output")
+    parser.add_argument("--scene", type=Path, metavar="CASE.mrb", help="also a scene for 3D Slicer")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="also a report with pictures")
+
+
+# Commands
+
+
+def _mask(path: Path) -> sitk.Image:
+    """Read FILE, or the label N of FILE:N."""
+    from .core.images import read_mask
+
+    file, colon, label = str(path).rpartition(":")
+    if colon and label.isdigit() and not path.exists():
+        return read_mask(file, label=int(label))
+    return read_mask(path)
+
+
+def _mask_or_none(path: Path | None) -> sitk.Image | None:
+    return None if path is None else _mask(path)
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    """Whole chain on the digital patient."""
+    from .demo import run
+
+    with _progress("demo", options) as progress:
+        summary = run(options.out, size=options.size, seed=options.seed, progress=progress)
+    _write_document(summary.document, options.json)
+    if not options.quiet:
+        _say(*summary.lines)
+
+
+def run_segment(options: argparse.Namespace) -> None:
+    """Lesion or zone from a line."""
+    from .core.images import read_image, write_image
+    from .core.lesions import segment_lesion
+
+    _require_places(options.out, options.json)
+    start = time.perf_counter()
+    with _progress("segment", options) as progress:
+        image = read_image(options.image, series=options.series)
+        liver = _mask_or_none(options.liver)
+        result = segment_lesion(image, options.line, kind=options.kind, liver=liver, progress=progress)
+        write_image(result.mask, options.out)
+    document = {**result.to_dict(), "seconds": time.perf_counter() - start}
+    _write_document(document, options.json)
+    if not options.quiet:
+        _say(f"{options.kind} of {result.volume_ml:.2f} ml -> {options.out}", *_warn(result.warnings))
+
+
+def run_plan(options: argparse.Namespace) -> None:
+    """Probes for a tumor."""
+    from .core.devices import load_catalogue
+    from .core.errors import DeviceError
+    from .core.images import read_image
+    from .core.planning import plan_probes
+
+    _require_places(options.out, options.scene)
+    catalogue = load_catalogue()
+    device_id = options.device or next(iter(catalogue))
+    if device_id not in catalogue:
+        raise DeviceError(f"device '{device_id}' is not in the catalogue: choose one of {', '.join(catalogue)}")
+    with _progress("plan", options) as progress:
+        image = read_image(options.image, series=options.series)
+        tumor, liver = _mask(options.tumor), _mask(options.liver)
+        obstacles = {name: _mask(path) for name, path in options.obstacle}
+        if len(obstacles) < len(options.obstacle):
+            raise InputError("--obstacle: a name is given twice; every obstacle needs a name of its own")
+        plan = plan_probes(
+            image,
+            tumor,
+            liver,
+            obstacles=obstacles,
+            device=catalogue[device_id],
+            margin_mm=options.margin_mm,
+            progress=progress,
+        )
+    document = plan.to_dict()
+    write_json(document, options.out)
+    if options.scene is not None:
+        from .scene.cases import save_plan_scene
+
+        save_plan_scene(options.scene, image=image, tumor=tumor, liver=liver, plan=plan)
+    if not options.quiet:
+        _say(
+            f"{document['probe_count']} probe(s), tumor {100 * document['tumor_coverage_fraction']:.1f} % and target "
+            f"{100 * document['target_coverage_fraction']:.1f} % covered, predicted MAM "
+            f"{_mm(document['predicted_mam_mm'])} -> {options.out}",
+            *_warn(document.get("limitations", ())),
+        )
+
+
+def run_fuse(options: argparse.Namespace) -> None:
+    """Registration of two images."""
+    from .core.fusion import fuse, write_transform
+    from .core.images import read_image
+
+    _require_places(options.out, options.json)
+    with _progress("fuse", options) as progress:
+        fixed, moving = read_image(options.fixed), read_image(options.moving)
+        result = fuse(
+            fixed,
+            moving,
+            fixed_liver=_mask_or_none(options.fixed_liver),
+            moving_liver=_mask_or_none(options.moving_liver),
+            exclude=[_mask(path) for path in options.exclude],
+            progress=progress,
+        )
+        write_transform(result.transform, options.out)
+    document = result.to_dict()
+    _write_document(document, options.json)
+    if not options.quiet:
+        _say(f"fused in {document['seconds']:.0f} s -> {options.out}", *_warn(document.get("warnings", ())))
+
+
+def run_margin(options: argparse.Namespace) -> None:
+    """Margin of one tumor and its zone."""
+    from .core.fusion import read_transform
+    from .core.images import read_image
+    from .core.margins import measure_margin
+
+    _require_places(options.json, options.scene)
+    tumor, zone = _mask(options.tumor), _mask(options.zone)
+    liver = _mask_or_none(options.liver)
+    image, post_image = (None if path is None else read_image(path) for path in (options.image, options.post_image))
+    transform = None if options.transform is None else read_transform(options.transform)
+    with _progress("margin", options) as progress:
+        result = measure_margin(
+            tumor,
+            zone,
+            liver=liver,
+            fixed_to_moving=transform,
+            margin_mm=options.margin_mm,
+            registration_error_mm=options.registration_error_mm,
+            progress=progress,
+        )
+    document = result.to_dict()
+    _write_document(document, options.json)
+    if options.scene is not None or options.report is not None:
+        from .scene.cases import present_margin
+
+        with _progress("pictures", options) as progress:
+            progress(0.0, "scene and report")
+            notes = present_margin(
+                result,
+                tumor=tumor,
+                zone=zone,
+                liver=liver,
+                fixed_to_moving=transform,
+                image=image,
+                post_image=post_image,
+                scene_file=options.scene,
+                report_folder=options.report,
+            )
+    else:
+        notes = ()
+    if not options.quiet:
+        _say(
+            f"MAM {_mm(document['mam_mm'])}, {100 * document['surface_fraction']['below_0']:.1f} % of the surface not "
+            f"covered, {100 * document['surface_fraction']['at_least_5']:.1f} % with 5 mm and more",
+            *_warn(document.get("warnings", ())),
+            *_warn(notes),
+        )
+
+
+# Input and output
+
+
+def _require_places(*paths: Path | None) -> None:
+    """Refuse, before any work, an output whose folder does not exist."""
+    for path in paths:
+        if path is not None and str(path) != "-" and not path.absolute().parent.is_dir():
+            raise InputError(f"{path}: the folder to write it into does not exist")
+
+
+def _write_document(document: dict[str, Any], path: Path | None) -> None:
+    if path is None:
+        return
+    if str(path) == "-":
+        import json
+
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    else:
+        write_json(document, path)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(f"{line}\n")
+
+
+def _warn(texts: Sequence[str]) -> list[str]:
+    return [f"note: {text}" for text in texts]
+
+
+def _mm(value: float | None) -> str:
+    return "not evaluable" if value is None else f"{value:.1f} mm"
+
+
+@contextmanager
+def _progress(title: str, options: argparse.Namespace) -> Iterator[ProgressCallback]:
+    """A bar on standard error while the block runs; none when quiet or not at a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, quiet=options.quiet)
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda fraction, message: bar.update(task, completed=fraction, description=f"{title}: {message}"[:32])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,386 @@
+"""Fusion of the image after ablation with the one before: rigid, then deformable.
+
+The result maps FIXED points (before, planning) to MOVING points (after), which is what ITK needs
+to resample the moving image on the fixed grid. It is a composite of a rigid transform and a
+displacement field that acts first and vanishes away from the liver.
+
+Method: mutual information finds the rigid part (:mod:`.rigid`); a free-form displacement then
+maximizes the local correlation within the liver and its rim (:mod:`.deformable`). Tumors and
+ablation zones, which look different before and after, are left out by `exclude` and follow the
+tissue around them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+
+from . import frames
+from .deformable import Deformation, Outcome, Settings, register_deformable
+from .errors import InputError
+from .frames import Matrix, Points
+from .fusion_inputs import (
+    Prepared,
+    body_region,
+    check_inputs,
+    gray_scale,
+    liver_region,
+    mask_points,
+    offset_in,
+    sample_mask,
+    usable_voxels,
+)
+from .fusion_quality import LiverAgreement, MotionFigures, error_within, liver_agreement, motion_figures
+from .images import as_mask, image_hash
+from .progress import ProgressCallback, silent, span
+from .rigid import RigidResult, best_rigid_fit, register_rigid, rotation_degrees
+from .transform_files import read_transform, write_transform
+from .working_grids import WorkingGrid, prepare
+
+__all__ = ["FusionResult", "fuse", "read_transform", "write_transform"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+SCHEMA_VERSION = 1
+
+#: Surroundings of the liver that the rigid part sees, in mm. User-set.
+_RIGID_RIM_MM = 15.0
+_RIGID_SMOOTHING_MM = 3.0
+#: Rim of the fixed liver and of one known from the moving image only, in mm. User-set.
+_LIVER_RIM_MM, _CARRIED_LIVER_RIM_MM = 6.0, 15.0
+#: Room around the region for windows and motion that images are cut to, in mm.
+_CROP_PAD_MM = 30.0
+#: Voxel edge of the stored displacement field, in mm: linear interpolation of a spline with knots
+#: every 28 mm is then within 0.02 mm of it.
+_FIELD_SPACING_MM = 4.0
+
+#: Below these a fusion is not called good. No published source; user-set. Registrations of the
+#: liver that are in clinical use reach a Dice of 0.88 and more (PMC4428967; Elhawary et al.,
+#: Acad Radiol 2010;17:1334: 0.97).
+_MIN_CORRELATION, _MIN_DICE = 0.35, 0.9
+#: Above these a warning too: a surface that far off, and a Jacobian that leaves tissue this much
+#: smaller, say that the fusion went wrong somewhere. User-set.
+_MAX_SURFACE_DISTANCE_MM, _MIN_JACOBIAN = 3.0, 0.3
+_MAX_ERROR_MM = 2.0
+_MIN_USABLE_FRACTION = 0.5
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """A fusion and how good it is.
+
+    `transform` maps fixed to moving points (ITK's convention, LPS inside); `rigid` is its rigid
+    part alone. Correlations are means of the local correlation (-1..1) in the liver, or in the
+    body without one, with the rigid part alone and with all. `jacobian_*`, `folded_fraction` and
+    `displacement_*_mm` (beyond the rigid part) hold for the same region. The livers' figures are
+    None unless both were given. `estimated_error_mm` is the mean standard error of the
+    displacement there, from half samples of the image; an error that all parts of the image have
+    in common, such as a wrong liver mask, does not show in it. `excluded_error_mm` holds the
+    same estimate where it matters most, for each mask of `exclude`.
+    """
+
+    transform: sitk.Transform = field(repr=False)
+    rigid: sitk.Transform = field(repr=False)
+    region: str
+    correlation_rigid: float
+    correlation: float
+    rotation_degrees: float
+    translation_mm: float
+    displacement_mean_mm: float
+    displacement_max_mm: float
+    jacobian_min: float
+    jacobian_max: float
+    folded_fraction: float
+    estimated_error_mm: float
+    excluded_error_mm: tuple[float | None, ...]
+    liver_dice_rigid: float | None
+    liver_dice: float | None
+    liver_surface_distance_rigid_mm: float | None
+    liver_surface_distance_mm: float | None
+    usable_fraction: float
+    warnings: tuple[str, ...]
+    seconds: float
+    parameters: Mapping[str, Any] = field(repr=False)
+    input_hashes: Mapping[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, ready for JSON; the transforms go to a file of their own."""
+        names = [name for name in self.__dataclass_fields__ if name not in ("transform", "rigid")]
+        document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, Mapping):
+                value = dict(value)
+            document[name] = value
+        return document
+
+
+def fuse(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    *,
+    fixed_liver: sitk.Image | None = None,
+    moving_liver: sitk.Image | None = None,
+    exclude: Sequence[sitk.Image] = (),
+    progress: ProgressCallback = silent,
+) -> FusionResult:
+    """Register `moving` (after ablation) to `fixed` (before): rigid, then deformable.
+
+    Grids and orientations may differ. The livers lie on the grids of their images; with the
+    fixed liver the fusion works on it and its rim, without any liver on the whole body. Masks of
+    `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
+    grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
+    The same input gives the same result. To cancel, `progress` raises
+    :class:`~.errors.Cancelled`, which passes through.
+
+    Raises ImageReadError for an image that is not 3D, scalar and finite, InputError for a
+    constant image, EmptyMaskError for an empty mask, GeometryError for a mask on another grid,
+    images too thin or too far apart, and where no overlap is found.
+    """
+    start = time.perf_counter()
+    progress(0.0, "checking the images")
+    fixed_liver, moving_liver = check_inputs(fixed, moving, fixed_liver, moving_liver)
+    fixed_usable, moving_usable = usable_voxels(fixed, moving, exclude)
+    bodies = _Bodies(fixed, moving, fixed_usable, moving_usable)
+    found = _rigid_start(bodies, fixed_liver, moving_liver, span(progress, 0.05, 0.3))
+    settings = Settings()
+    region, core, rim_mm = _region(bodies, fixed_liver, moving_liver, found.fixed_to_moving)
+    images = _cut(bodies, core, rim_mm, found.fixed_to_moving)
+    rigid = _refined_rigid(images, found.fixed_to_moving, settings, span(progress, 0.3, 0.4))
+    outcome = register_deformable(images, rigid, settings, span(progress, 0.4, 0.95))
+    progress(0.95, "measuring the quality")
+    return _result(
+        outcome,
+        bodies,
+        images,
+        found,
+        region,
+        livers=(fixed_liver, moving_liver),
+        exclude=exclude,
+        settings=settings,
+        started=start,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class _Bodies:
+    """The two whole images and their usable voxels."""
+
+    fixed: sitk.Image
+    moving: sitk.Image
+    fixed_usable: sitk.Image
+    moving_usable: sitk.Image
+
+
+def _rigid_start(
+    bodies: _Bodies, fixed_liver: sitk.Image | None, moving_liver: sitk.Image | None, progress: ProgressCallback
+) -> RigidResult:
+    coarse = [_coarse(bodies.fixed, bodies.fixed_usable), _coarse(bodies.moving, bodies.moving_usable)]
+    progress(0.05, "aligning rigidly")
+    origin = np.zeros(3)
+    if fixed_liver is not None and moving_liver is not None:
+        centers = mask_points(fixed_liver).mean(axis=0), mask_points(moving_liver).mean(axis=0)
+        starts = [centers, (origin, origin)]
+        region = liver_region(fixed_liver, 4.0)
+        both = True
+    else:
+        fixed_body, moving_body = body_region(*coarse[0]), body_region(*coarse[1])
+        centers = tuple(grid.points(body).mean(axis=0) for grid, body in (fixed_body, moving_body))
+        boxes = [np.mean(frames.bounding_box_ras(image), axis=0) for image in (bodies.fixed, bodies.moving)]
+        starts = [centers, (origin, origin), (boxes[0], boxes[1])]
+        region = fixed_body if fixed_liver is None else liver_region(fixed_liver, 4.0)
+        both = False
+    if fixed_liver is not None:
+        region = _grown(*region, _RIGID_RIM_MM)
+    samples = [prepare(gray_scale(image), usable, _RIGID_SMOOTHING_MM) for image, usable in coarse]
+    if not samples[0].sample(region[0].points(region[1]))[1].any():
+        raise InputError("exclude masks: they leave nothing of the fixed liver (or body) that could be fused")
+    return register_rigid(
+        samples[0], samples[1], region, starts, search_along_body=not both, progress=span(progress, 0.1, 1.0)
+    )
+
+
+def _coarse(image: sitk.Image, usable: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """Image and usable voxels, averaged over blocks of up to 2 mm."""
+    sizes = zip(image.GetSpacing(), image.GetSize(), strict=True)
+    factors = [max(1, min(int(0.7 * _RIGID_SMOOTHING_MM / s), n // 4)) for s, n in sizes]
+    shrunk = sitk.BinShrink(image, factors)
+    return shrunk, sitk.Resample(usable, shrunk, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def _grown(grid: WorkingGrid, mask: BoolArray, rim_mm: float) -> tuple[WorkingGrid, BoolArray]:
+    pad = int(np.ceil(rim_mm / grid.spacing_mm))
+    wide = np.pad(mask, pad)
+    first = tuple(float(v) - pad * grid.spacing_mm for v in grid.first_ras_mm)
+    larger = WorkingGrid((first[0], first[1], first[2]), grid.spacing_mm, wide.shape)
+    return larger, ndimage.distance_transform_edt(~wide) * grid.spacing_mm <= rim_mm
+
+
+def _region(
+    bodies: _Bodies, fixed_liver: sitk.Image | None, moving_liver: sitk.Image | None, rigid: Matrix
+) -> tuple[str, tuple[WorkingGrid, BoolArray], float]:
+    """Name, mask and rim in mm of what is registered."""
+    if fixed_liver is not None:
+        return "liver", liver_region(fixed_liver), _LIVER_RIM_MM
+    if moving_liver is not None:
+        grid, mask = liver_region(moving_liver)
+        carried = frames.apply_matrix(np.linalg.inv(rigid).astype(np.float64), grid.points(mask))
+        onto = WorkingGrid.over(carried.min(axis=0) - 4.0, carried.max(axis=0) + 4.0, grid.spacing_mm)
+        inside = sample_mask(moving_liver, frames.apply_matrix(rigid, onto.points())).reshape(onto.shape) > 0.5
+        return "moving liver", (onto, inside), _CARRIED_LIVER_RIM_MM
+    return "body", body_region(*_coarse(bodies.fixed, bodies.fixed_usable)), 0.0
+
+
+def _cut(bodies: _Bodies, core: tuple[WorkingGrid, BoolArray], rim_mm: float, rigid: Matrix) -> Prepared:
+    """Both images around the region, on their gray scale."""
+    corners = _corners(core[0], rim_mm)
+    around = corners, frames.apply_matrix(rigid, corners)
+    cut = []
+    for image, usable, points in zip(
+        (bodies.fixed, bodies.moving), (bodies.fixed_usable, bodies.moving_usable), around, strict=True
+    ):
+        part = frames.crop_around_points(image, points, _CROP_PAD_MM)
+        cut.append((gray_scale(part, image), frames.crop_around_points(usable, points, _CROP_PAD_MM)))
+    return Prepared(cut[0][0], cut[1][0], cut[0][1], cut[1][1], core[0], core[1], rim_mm)
+
+
+def _corners(grid: WorkingGrid, pad_mm: float) -> Points:
+    ends = [(grid.coordinates(2 - n)[0] - pad_mm, grid.coordinates(2 - n)[-1] + pad_mm) for n in range(3)]
+    return np.array(np.meshgrid(*ends), dtype=np.float64).reshape(3, -1).T
+
+
+def _refined_rigid(images: Prepared, rigid: Matrix, settings: Settings, progress: ProgressCallback) -> Matrix:
+    """The rigid part of a first, coarse deformable pass: what is left to deform gets smaller."""
+    outcome = register_deformable(images, rigid, settings.coarse(), progress)
+    deformation = outcome.deformation
+    grid = outcome.grid
+    _, core = images.region_on(grid)
+    points = grid.points(core)
+    displacement = deformation.lattice.evaluate(deformation.control_mm, grid)[:, core].T.astype(np.float64)
+    return best_rigid_fit(points, deformation.map_points(points, displacement))
+
+
+def _result(
+    outcome: Outcome,
+    bodies: _Bodies,
+    images: Prepared,
+    found: RigidResult,
+    region: str,
+    *,
+    livers: tuple[sitk.Image | None, sitk.Image | None],
+    exclude: Sequence[sitk.Image],
+    settings: Settings,
+    started: float,
+    progress: ProgressCallback,
+) -> FusionResult:
+    deformation = outcome.deformation
+    _, core = images.region_on(outcome.grid)
+    motion = motion_figures(deformation, outcome.grid, core)
+    agreements: list[LiverAgreement | None] = [None, None]
+    if livers[0] is not None and livers[1] is not None:
+        agreements = [liver_agreement(livers[0], livers[1], deformation, rigid_only=only) for only in (True, False)]
+    error = float(outcome.error_mm[core].mean())
+    center = outcome.grid.points(core).mean(axis=0)
+    hashes: dict[str, Any] = {
+        "fixed": image_hash(bodies.fixed),
+        "moving": image_hash(bodies.moving),
+        "fixed_liver": None if livers[0] is None else image_hash(livers[0]),
+        "moving_liver": None if livers[1] is None else image_hash(livers[1]),
+        "exclude": [image_hash(mask) for mask in exclude],
+    }
+    transform, rigid = _transforms(deformation)
+    progress(1.0, "fused")
+    return FusionResult(
+        transform=transform,
+        rigid=rigid,
+        region=region,
+        correlation_rigid=outcome.rigid_correlation,
+        correlation=outcome.correlation,
+        rotation_degrees=rotation_degrees(deformation.rigid),
+        translation_mm=float(np.linalg.norm(frames.apply_matrix(deformation.rigid, center) - center)),
+        displacement_mean_mm=motion.displacement_mean_mm,
+        displacement_max_mm=motion.displacement_max_mm,
+        jacobian_min=motion.jacobian_min,
+        jacobian_max=motion.jacobian_max,
+        folded_fraction=motion.folded_fraction,
+        estimated_error_mm=error,
+        excluded_error_mm=_excluded_errors(outcome, bodies, exclude),
+        liver_dice_rigid=None if agreements[0] is None else agreements[0].dice,
+        liver_dice=None if agreements[1] is None else agreements[1].dice,
+        liver_surface_distance_rigid_mm=None if agreements[0] is None else agreements[0].surface_distance_mm,
+        liver_surface_distance_mm=None if agreements[1] is None else agreements[1].surface_distance_mm,
+        usable_fraction=outcome.usable_fraction,
+        warnings=_warnings(outcome, motion, agreements[1], error, region),
+        seconds=time.perf_counter() - started,
+        parameters=settings.to_dict(),
+        input_hashes=hashes,
+    )
+
+
+def _excluded_errors(outcome: Outcome, bodies: _Bodies, exclude: Sequence[sitk.Image]) -> tuple[float | None, ...]:
+    errors = []
+    for mask in exclude:
+        in_moving_frame = offset_in(mask, bodies.fixed) is None
+        errors.append(error_within(as_mask(mask), outcome, in_moving_frame=in_moving_frame))
+    return tuple(errors)
+
+
+def _warnings(
+    outcome: Outcome, motion: MotionFigures, agreement: LiverAgreement | None, error_mm: float, region: str
+) -> tuple[str, ...]:
+    texts = []
+    if outcome.correlation <= outcome.rigid_correlation:
+        texts.append(
+            f"The deformable part did not improve the local correlation ({outcome.rigid_correlation:.2f} to "
+            f"{outcome.correlation:.2f}): check the fusion by eye before any margin is measured."
+        )
+    if outcome.correlation < _MIN_CORRELATION:
+        texts.append(
+            f"The images agree poorly after fusion (local correlation {outcome.correlation:.2f}, below "
+            f"{_MIN_CORRELATION}): check that both show the same patient and region."
+        )
+    if agreement is not None and agreement.dice < _MIN_DICE:
+        texts.append(
+            f"The livers overlap poorly after fusion (Dice {agreement.dice:.2f}, below {_MIN_DICE}): check both liver "
+            "masks and the fusion."
+        )
+    if agreement is not None and agreement.surface_distance_mm > _MAX_SURFACE_DISTANCE_MM:
+        texts.append(
+            f"The liver surfaces lie {agreement.surface_distance_mm:.1f} mm apart after fusion (mean; above "
+            f"{_MAX_SURFACE_DISTANCE_MM:g} mm): check both liver masks and the fusion."
+        )
+    if motion.jacobian_min < _MIN_JACOBIAN:
+        texts.append(
+            f"The deformation shrinks some tissue to {100 * max(motion.jacobian_min, 0):.0f} % of its volume: check "
+            "the fusion there."
+        )
+    if error_mm > _MAX_ERROR_MM:
+        texts.append(f"The estimated registration error is {error_mm:.1f} mm: margins are uncertain by that much.")
+    if outcome.usable_fraction < _MIN_USABLE_FRACTION:
+        texts.append(
+            f"Only {100 * outcome.usable_fraction:.0f} % of the {region} can be compared (the rest is excluded or lies "
+            "outside of the moving image)."
+        )
+    if region == "body":
+        texts.append("No liver was given: the whole body was registered, which is less exact at the liver.")
+    return tuple(texts)
+
+
+def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform]:
+    """The composite and its rigid part, for ITK (LPS)."""
+    rigid = frames.affine_transform(deformation.rigid)
+    grid = WorkingGrid.over(*deformation.lattice.box_ras_mm, _FIELD_SPACING_MM)
+    displacement = deformation.lattice.evaluate(deformation.control_mm, grid)
+    vectors = frames.flip_lps_ras(displacement.reshape(3, -1).T).reshape(*grid.shape, 3)
+    smooth = sitk.DisplacementFieldTransform(grid.image(vectors))
+    return sitk.CompositeTransform([rigid, smooth]), rigid

@@ -1,0 +1,100 @@
+"""How good a fusion is: overlap and distance of the livers, folding, size of the motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+
+from .deformable import Deformation, Outcome
+from .frames import apply_matrix
+from .freeform import jacobian_determinant
+from .fusion_inputs import mask_points, sample_mask
+from .working_grids import WorkingGrid
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Voxel edge at which livers are compared, in mm.
+_SPACING_MM = 2.0
+#: Room around the fixed liver in which the other one is looked for, in mm.
+_PAD_MM = 24.0
+
+
+@dataclass(frozen=True)
+class LiverAgreement:
+    """Dice (0..1) and mean symmetric surface distance in mm of the fixed and the carried moving liver."""
+
+    dice: float
+    surface_distance_mm: float
+
+
+def liver_agreement(
+    fixed_liver: sitk.Image, moving_liver: sitk.Image, deformation: Deformation, *, rigid_only: bool = False
+) -> LiverAgreement:
+    """Compare the livers in the fixed frame, on a grid of 2 mm with the masks linear between voxels."""
+    nodes = mask_points(fixed_liver)
+    lower, upper = nodes.min(axis=0) - _PAD_MM, nodes.max(axis=0) + _PAD_MM
+    grid = WorkingGrid.over(lower, upper, _SPACING_MM)
+    points = grid.points()
+    displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T
+    moved = apply_matrix(deformation.rigid, points if rigid_only else points + displacement)
+    fixed = sample_mask(fixed_liver, points).reshape(grid.shape) > 0.5
+    carried = sample_mask(moving_liver, moved).reshape(grid.shape) > 0.5
+    total = int(fixed.sum()) + int(carried.sum())
+    dice = 2.0 * int((fixed & carried).sum()) / total if total else 0.0
+    if not fixed.any() or not carried.any():
+        return LiverAgreement(dice, float(np.linalg.norm(upper - lower)))
+    depths = [_signed_distance_mm(mask) for mask in (fixed, carried)]
+    gaps = [np.abs(other[np.abs(own) < _SPACING_MM]) for own, other in (depths, depths[::-1])]
+    return LiverAgreement(dice, float(np.concatenate(gaps).mean() - _shell_offset(depths)))
+
+
+def _signed_distance_mm(mask: BoolArray) -> FloatArray:
+    """To the surface midway between inside and outside voxel centers, negative inside."""
+    outside = ndimage.distance_transform_edt(~mask, sampling=_SPACING_MM)
+    inside = ndimage.distance_transform_edt(mask, sampling=_SPACING_MM)
+    return np.where(mask, 0.5 * _SPACING_MM - inside, outside - 0.5 * _SPACING_MM).astype(np.float32)
+
+
+def _shell_offset(depths: list[FloatArray]) -> float:
+    """Mean distance of the voxels next to a surface from that surface itself: half a voxel."""
+    return float(np.mean([np.abs(d[np.abs(d) < _SPACING_MM]).mean() for d in depths]))
+
+
+@dataclass(frozen=True)
+class MotionFigures:
+    """Jacobian of T and displacements within the liver (or the body where no liver is known)."""
+
+    jacobian_min: float
+    jacobian_max: float
+    folded_fraction: float
+    displacement_mean_mm: float
+    displacement_max_mm: float
+
+
+def motion_figures(deformation: Deformation, grid: WorkingGrid, core: BoolArray) -> MotionFigures:
+    """The Jacobian is that of the smooth part; the displacement too: beyond the rigid part."""
+    jacobian = jacobian_determinant(deformation.lattice.gradient(deformation.control_mm, grid))[core]
+    length = np.linalg.norm(deformation.lattice.evaluate(deformation.control_mm, grid)[:, core], axis=0)
+    return MotionFigures(
+        float(jacobian.min()),
+        float(jacobian.max()),
+        float(np.mean(jacobian <= 0)),
+        float(length.mean()),
+        float(length.max()),
+    )
+
+
+def error_within(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
+    """Mean of the estimated error in mm within a mask (uint8); None where the region holds none of it."""
+    deformation, grid = outcome.deformation, outcome.grid
+    points = grid.points()
+    if in_moving_frame:
+        displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T.astype(np.float64)
+        points = deformation.map_points(points, displacement)
+    inside = sample_mask(mask, points).reshape(grid.shape) > 0.5
+    return float(outcome.error_mm[inside].mean()) if inside.any() else None

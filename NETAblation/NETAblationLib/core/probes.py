@@ -1,0 +1,262 @@
+"""Virtual probes: straight lines from skin to tip, and the ablation zones along them.
+
+The zone of one ablation is an ellipsoid of revolution whose long axis lies along the probe.
+Several ablations on one probe are pull-back: the probe is withdrawn along its own track. Zones
+are united without any synergy: heat of neighbors is not added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from . import frames, subvoxel
+from .devices import ZoneSetting
+from .errors import FormatError, GeometryError
+from .surfaces import Surface
+
+FloatArray = npt.NDArray[np.float64]
+Point = tuple[float, float, float]
+
+#: How far a center may lie beside its probe's line, in mm: rounding only.
+_ON_LINE_MM = 1e-3
+#: Spacing of the grid on which the surface of united zones is found, in mm. At 1 mm the surface is
+#: within 0.03 mm of zones of 20 mm and more, except in the seams between them.
+_SURFACE_SPACING_MM = 1.0
+#: Iterations of the nearest point on an ellipse; six reach 1e-9 mm on zones twice as long as wide.
+_ELLIPSE_ITERATIONS = 12
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One activation: the setting's name, the zone's center (3,) in RAS mm, and its diameters.
+
+    `short_axis_mm` is the diameter across the probe, `long_axis_mm` that along it.
+    """
+
+    setting: str
+    center_ras_mm: Point
+    short_axis_mm: float
+    long_axis_mm: float
+
+    def __post_init__(self) -> None:
+        """Refuse non-finite numbers and axes that are not above 0; raises GeometryError."""
+        object.__setattr__(self, "center_ras_mm", _point(self.center_ras_mm, "center of an ablation"))
+        for axis in (self.short_axis_mm, self.long_axis_mm):
+            if not (np.isfinite(axis) and axis > 0):
+                raise GeometryError(f"ablation '{self.setting}': an axis of {axis} mm is not above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "setting": self.setting,
+            "center_ras_mm": list(self.center_ras_mm),
+            "short_axis_mm": self.short_axis_mm,
+            "long_axis_mm": self.long_axis_mm,
+        }
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe from its entry in the skin to its deepest tip, (3,) each in RAS mm, with its ablations."""
+
+    entry_ras_mm: Point
+    tip_ras_mm: Point
+    ablations: tuple[Ablation, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a probe without length and ablations beside its line; raises GeometryError."""
+        object.__setattr__(self, "entry_ras_mm", _point(self.entry_ras_mm, "entry of a probe"))
+        object.__setattr__(self, "tip_ras_mm", _point(self.tip_ras_mm, "tip of a probe"))
+        if self.length_mm < _ON_LINE_MM:
+            raise GeometryError("probe: entry and tip are the same point")
+        for ablation in self.ablations:
+            offset = np.subtract(ablation.center_ras_mm, self.tip_ras_mm)
+            beside = offset - (offset @ self.direction) * self.direction
+            if np.linalg.norm(beside) > _ON_LINE_MM:
+                raise GeometryError(
+                    f"ablation '{ablation.setting}': its center lies {np.linalg.norm(beside):.3g} mm beside the probe"
+                )
+
+    @property
+    def length_mm(self) -> float:
+        """Length within the body, from entry to the deepest tip."""
+        return float(np.linalg.norm(np.subtract(self.tip_ras_mm, self.entry_ras_mm)))
+
+    @property
+    def direction(self) -> FloatArray:
+        """Unit vector (3,) from entry to tip."""
+        return np.subtract(self.tip_ras_mm, self.entry_ras_mm) / self.length_mm
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "entry_ras_mm": list(self.entry_ras_mm),
+            "tip_ras_mm": list(self.tip_ras_mm),
+            "length_mm": self.length_mm,
+            "ablations": [ablation.to_dict() for ablation in self.ablations],
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Probe:
+        """From JSON; raises FormatError where a field is missing or of another type."""
+        try:
+            ablations = tuple(
+                Ablation(
+                    str(row["setting"]), row["center_ras_mm"], float(row["short_axis_mm"]), float(row["long_axis_mm"])
+                )
+                for row in document["ablations"]
+            )
+            return cls(document["entry_ras_mm"], document["tip_ras_mm"], ablations)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"probe: the document is not one of this release ({error!r})") from error
+
+
+def ablation_at_tip(setting: ZoneSetting, tip_ras_mm: npt.ArrayLike, direction: npt.ArrayLike) -> Ablation:
+    """The ablation of a setting with the tip at a point (3,), the probe running along a unit vector (3,)."""
+    center = np.asarray(tip_ras_mm, float) - setting.center_to_tip_mm * np.asarray(direction, float)
+    return Ablation(setting.name, _point(center, "center"), setting.short_axis_mm, setting.long_axis_mm)
+
+
+def zone_signed_distance_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> FloatArray:
+    """Signed distance in mm of points (N, 3) to the united zones, negative inside; shape (N,).
+
+    Exact for one zone, and outside of several. Inside several it is the depth in the deepest one,
+    which is at most the distance to the surface of all: a safe bound. Raises GeometryError where
+    no probe has an ablation.
+    """
+    points = frames.as_points(points_ras_mm)
+    zones = [(ablation, probe.direction) for probe in probes for ablation in probe.ablations]
+    if not zones:
+        raise GeometryError("probes: there is no ablation on any of them, hence no zone")
+    distance = np.full(len(points), np.inf)
+    for ablation, direction in zones:
+        np.minimum(distance, _ellipsoid_distance_mm(points, ablation, direction), out=distance)
+    return distance
+
+
+def is_in_zone(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which of the points (N, 3) lie in a zone, its surface included; shape (N,)."""
+    points = frames.as_points(points_ras_mm)
+    inside = np.zeros(len(points), dtype=bool)
+    for probe in probes:
+        for ablation in probe.ablations:
+            axial, beside = _along_and_beside(points, ablation, probe.direction)
+            inside |= (2 * axial / ablation.long_axis_mm) ** 2 + (2 * beside / ablation.short_axis_mm) ** 2 <= 1.0
+    return inside
+
+
+def near_distance_mm(
+    axial_mm: FloatArray, beside_mm: FloatArray, long_axis_mm: float, short_axis_mm: float
+) -> FloatArray:
+    """Signed distance to one zone to first order, negative inside, (N,): exact where it is zero.
+
+    `axial_mm` and `beside_mm` (N,) are the distances from the zone's center along the probe and at
+    right angles to it.
+    """
+    a, b = 0.5 * long_axis_mm, 0.5 * short_axis_mm
+    level = (axial_mm / a) ** 2 + (beside_mm / b) ** 2
+    gradient = 2 * np.hypot(axial_mm / a**2, beside_mm / b**2)
+    return np.maximum((level - 1.0) / np.maximum(gradient, 1e-9), -min(a, b))
+
+
+def zone_mask(probes: Sequence[Probe], reference: sitk.Image) -> sitk.Image:
+    """The voxels of `reference` whose center lies in a zone, uint8 0 or 1, on its grid."""
+    inside = np.zeros(reference.GetSize()[::-1], dtype=np.uint8)
+    to_index = frames.ras_to_index_matrix(reference)
+    for probe in probes:
+        for ablation in probe.ablations:
+            reach = 0.5 * max(ablation.short_axis_mm, ablation.long_axis_mm)
+            center = frames.apply_matrix(to_index, ablation.center_ras_mm)[::-1]
+            voxels = reach / np.array(reference.GetSpacing())[::-1]
+            start = np.clip(np.floor(center - voxels), 0, inside.shape).astype(int)
+            stop = np.clip(np.ceil(center + voxels) + 1, 0, inside.shape).astype(int)
+            if np.any(stop <= start):
+                continue
+            box = tuple(slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True))
+            k, j, i = np.indices(stop - start).reshape(3, -1) + start[:, None]
+            centers = frames.index_to_ras(reference, np.stack([i, j, k], axis=1))
+            alone = Probe(probe.entry_ras_mm, probe.tip_ras_mm, (ablation,))
+            inside[box] |= is_in_zone([alone], centers).reshape(inside[box].shape)
+    mask = sitk.GetImageFromArray(inside)
+    mask.CopyInformation(reference)
+    return mask
+
+
+def zone_surface(probes: Sequence[Probe], spacing_mm: float = _SURFACE_SPACING_MM) -> Surface:
+    """The surface of the united zones, from their field on a grid of `spacing_mm`.
+
+    Raises GeometryError where no probe has an ablation.
+    """
+    ablations = [ablation for probe in probes for ablation in probe.ablations]
+    if not ablations:
+        raise GeometryError("probes: there is no ablation on any of them, hence no zone")
+    centers = np.array([ablation.center_ras_mm for ablation in ablations])
+    reach = np.array([0.5 * max(a.short_axis_mm, a.long_axis_mm) for a in ablations])[:, None] + 2 * spacing_mm
+    lower, upper = (centers - reach).min(axis=0), (centers + reach).max(axis=0)
+    size = np.ceil((upper - lower) / spacing_mm).astype(int) + 1
+    k, j, i = np.indices(size[::-1]).reshape(3, -1)
+    nodes = lower + spacing_mm * np.stack([i, j, k], axis=1)
+    field = np.full(len(nodes), np.inf)
+    for probe in probes:
+        for ablation in probe.ablations:
+            axial, beside = _along_and_beside(nodes, ablation, probe.direction)
+            distance = near_distance_mm(axial, beside, ablation.long_axis_mm, ablation.short_axis_mm)
+            np.minimum(field, distance, out=field)
+    points, triangles = subvoxel.zero_level(field.reshape(size[::-1]).astype(np.float32))
+    return Surface(lower + spacing_mm * points, triangles)
+
+
+def zone_margin_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> FloatArray:
+    """Distance in mm from points (N, 3) to the surface of the united zones, positive inside; (N,).
+
+    Unlike :func:`zone_signed_distance_mm` true inside several zones as well, to about 0.05 mm.
+    """
+    points = frames.as_points(points_ras_mm)
+    sign = np.where(is_in_zone(probes, points), 1.0, -1.0)
+    return sign * zone_surface(probes).distance_mm(points)
+
+
+def _along_and_beside(points: FloatArray, ablation: Ablation, direction: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distance of points (N, 3) from the zone's center along the probe and beside it, (N,) each, both >= 0."""
+    offset = points - np.array(ablation.center_ras_mm)
+    axial = offset @ direction
+    beside = np.sqrt(np.maximum(np.einsum("ij,ij->i", offset, offset) - axial**2, 0.0))
+    return np.abs(axial), beside
+
+
+def _ellipsoid_distance_mm(points: FloatArray, ablation: Ablation, direction: FloatArray) -> FloatArray:
+    """Exact signed distance of points (N, 3) to one zone, negative inside; (N,).
+
+    By symmetry it is that of a point to an ellipse in the plane through the axis. Its nearest
+    point is found by fixed-point steps on the circle of curvature, which need no bracketing.
+    """
+    axial, beside = _along_and_beside(points, ablation, direction)
+    a, b = 0.5 * ablation.long_axis_mm, 0.5 * ablation.short_axis_mm
+    cosine = sine = np.full(len(points), np.sqrt(0.5))
+    for _ in range(_ELLIPSE_ITERATIONS):
+        center_x = (a**2 - b**2) * cosine**3 / a
+        center_y = (b**2 - a**2) * sine**3 / b
+        radius = np.hypot(a * cosine - center_x, b * sine - center_y)
+        toward_x, toward_y = axial - center_x, beside - center_y
+        toward = np.hypot(toward_x, toward_y)
+        toward_x = np.where(toward < 1e-12, radius, toward_x)  # at the center itself any way out will do
+        scale = radius / np.where(toward < 1e-12, radius, toward)
+        cosine = np.clip((toward_x * scale + center_x) / a, 0.0, 1.0)
+        sine = np.clip((toward_y * scale + center_y) / b, 0.0, 1.0)
+        length = np.maximum(np.hypot(cosine, sine), 1e-12)
+        cosine, sine = cosine / length, sine / length
+    distance = np.hypot(axial - a * cosine, beside - b * sine)
+    is_inside = (axial / a) ** 2 + (beside / b) ** 2 < 1.0
+    return np.where(is_inside, -distance, distance)
+
+
+def _point(values: npt.ArrayLike, name: str) -> Point:
+    (point,) = frames.as_points(np.asarray(values, dtype=np.float64)[None], name)
+    x, y, z = point.tolist()
+    return x, y, z

@@ -1,0 +1,133 @@
+"""Lesions and zones of the digital patient from jittered lines: ours, simple methods and ITK's."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from NETAblationLib.core import frames
+from NETAblationLib.core.errors import ComputationError
+from NETAblationLib.core.lesions import segment_lesion
+from NETAblationLib.core.phantom import make_patient
+
+_JITTER_MM, _PROMPTS = 1.2, 2
+
+
+def _like(values: np.ndarray, image: sitk.Image) -> sitk.Image:
+    mask = sitk.GetImageFromArray(values.astype(np.uint8))
+    mask.CopyInformation(image)
+    return mask
+
+
+def _radius(image: sitk.Image, line: np.ndarray, across: float = 0.85) -> np.ndarray:
+    """1 on the ellipsoid about the line, (K, J, I)."""
+    index = np.indices(image.GetSize()[::-1]).reshape(3, -1)[::-1].T
+    offset = frames.index_to_ras(image, index) - line.mean(axis=0)
+    half = np.linalg.norm(line[1] - line[0]) / 2
+    along = offset @ (line[1] - line[0]) / (2 * half)
+    side = np.sqrt(np.maximum((offset**2).sum(axis=1) - along**2, 0.0)) / across
+    return (np.hypot(along, side) / half).reshape(image.GetSize()[::-1])
+
+
+def _ellipsoid(image, line, kind):
+    return _like(_radius(image, line) <= 1, image)
+
+
+def _threshold(image, line, kind):
+    """Midway between the medians inside and around, the piece that holds most of the middle."""
+    smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.Cast(image, sitk.sitkFloat32), 1.0))
+    radius = _radius(image, line)
+    inside, outside = np.median(smooth[radius < 0.5]), np.median(smooth[(radius > 1.3) & (radius < 1.8)])
+    chosen = ((smooth - outside) / (inside - outside) > 0.5) & (radius < 1.5)
+    labels, _ = ndimage.label(chosen)
+    sizes = np.bincount(labels[radius < 0.7], minlength=2)
+    sizes[0] = 0
+    return _like(labels == np.argmax(sizes), image)
+
+
+def _confidence_connected(image, line, kind):
+    seeds = np.rint(frames.ras_to_index(image, line[0] + np.linspace(0.3, 0.7, 5)[:, None] * (line[1] - line[0])))
+    smooth = sitk.CurvatureFlow(sitk.Cast(image, sitk.sitkFloat32), 0.06, 5)
+    grown = sitk.ConfidenceConnected(smooth, seeds.astype(int).tolist(), 2, 2.3, 2, 1)
+    return sitk.BinaryFillhole(sitk.And(grown, _like(_radius(image, line) < 1.5, image)))
+
+
+def _geodesic_contour(image, line, kind):
+    smooth = sitk.GradientMagnitudeRecursiveGaussian(sitk.Cast(image, sitk.sitkFloat32), 1.2)
+    speed = sitk.Cast(sitk.BoundedReciprocal(smooth / 5.0), sitk.sitkFloat32)
+    half = float(np.linalg.norm(line[1] - line[0]) / 2)
+    start = sitk.GetImageFromArray(((_radius(image, line) - 0.9) * half).astype(np.float32))
+    start.CopyInformation(image)
+    level = sitk.GeodesicActiveContourLevelSet(start, speed, 0.01, 0.2, 1.0, 1.0, 120)
+    return sitk.Cast(level < 0, sitk.sitkUInt8)
+
+
+def _ours(image, line, kind):
+    return segment_lesion(image, line, kind=kind).mask
+
+
+_METHODS = {
+    "ours": _ours,
+    "ellipsoid of the line": _ellipsoid,
+    "threshold, one piece": _threshold,
+    "ITK ConfidenceConnected": _confidence_connected,
+    "ITK geodesic contour": _geodesic_contour,
+}
+
+
+def _compared(found: np.ndarray, truth: np.ndarray, spacing_kji: np.ndarray) -> tuple[float, float, float]:
+    """Dice, mean distance of the found border voxels from the true ones, and mean shift of the surface, mm."""
+    if not found.any():
+        return 0.0, np.nan, np.nan
+    dice = 2.0 * (found & truth).sum() / (found.sum() + truth.sum())
+    border = found & ~ndimage.binary_erosion(found)
+    true_border = truth & ~ndimage.binary_erosion(truth)
+    error = ndimage.distance_transform_edt(~true_border, sampling=spacing_kji)[border].mean()
+    equivalent = (0.75 / np.pi * truth.sum() * np.prod(spacing_kji)) ** (1 / 3)
+    return float(dice), float(error), float(equivalent * ((found.sum() / truth.sum()) ** (1 / 3) - 1))
+
+
+def _cases(seed: int):
+    """Image, truth, line and kind of all lesions and zones of a patient, cropped for the slow methods."""
+    patient = make_patient("small", seed)
+    for lesion in patient.lesions:
+        for image, truth, line, kind in (
+            (patient.portal, lesion.mask, lesion.diameter_line_ras_mm, "lesion"),
+            (patient.post, lesion.zone_mask, lesion.zone_line_post_ras_mm, "zone"),
+        ):
+            line = np.asarray(line)
+            pad = 0.8 * np.linalg.norm(line[1] - line[0]) + 10
+            yield frames.crop_around_points(image, line, pad), frames.crop_around_points(truth, line, pad), line, kind
+
+
+def main() -> None:
+    """Print the table."""
+    rng = np.random.default_rng(0)
+    rows: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    for image, truth, line, kind in _cases(0):
+        true = sitk.GetArrayFromImage(truth) > 0
+        for _ in range(_PROMPTS):
+            drawn = line + rng.normal(0, _JITTER_MM, (2, 3))
+            for name, method in _METHODS.items():
+                start = time.process_time()
+                try:
+                    found = sitk.GetArrayFromImage(method(image, drawn, kind)) > 0
+                except ComputationError:
+                    found = np.zeros_like(true)
+                seconds = time.process_time() - start
+                figures = _compared(found, true, np.array(image.GetSpacing())[::-1])
+                rows.setdefault((kind, name), []).append((*figures, seconds))
+    print(f"{'kind':7s} {'method':24s} {'Dice':>6s} {'10th %':>7s} {'error mm':>9s} {'shift mm':>9s} {'CPU s':>6s}")
+    for (kind, name), figures in sorted(rows.items(), key=lambda row: row[0][0]):
+        dice, error, shift, seconds = np.array(figures).T
+        print(
+            f"{kind:7s} {name:24s} {dice.mean():6.3f} {np.percentile(dice, 10):7.3f} "
+            f"{np.nanmean(error):9.2f} {np.nanmean(shift):+9.2f} {seconds.mean():6.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

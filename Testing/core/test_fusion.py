@@ -1,0 +1,321 @@
+"""Fusion against known deformations of an analytic scene, sampled without any interpolation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from NETAblationLib.core import frames
+from NETAblationLib.core.errors import Cancelled, EmptyMaskError, GeometryError, ImageReadError, InputError
+from NETAblationLib.core.fusion import FusionResult, fuse, read_transform, write_transform
+from support import shapes
+from support.deformation import KnownDeformation, breathing
+
+LIVER_CENTER = np.array([12.0, -4.0, 6.0])
+LIVER = shapes.ellipsoid(LIVER_CENTER, (50.0, 42.0, 40.0))
+BODY = shapes.ellipsoid((0.0, 0.0, 0.0), (92.0, 74.0, 100.0))
+DEFORMATION = breathing(LIVER_CENTER, peak_mm=7.0, reach_mm=42.0)
+LESION = LIVER_CENTER + np.array([8.0, 12.0, -6.0])
+LESION_RADIUS_MM = 11.0
+
+_RNG = np.random.default_rng(11)
+_BLOBS = LIVER_CENTER + _RNG.uniform(-1, 1, (90, 3)) * [50.0, 42.0, 40.0]
+_BLOB_WIDTHS = _RNG.uniform(2.5, 5.0, 90)
+_BLOB_HEIGHTS = _RNG.uniform(30.0, 90.0, 90)
+
+Points = np.ndarray
+
+
+def scene(points: Points, *, contrast: float = 1.0, zone: bool = False) -> np.ndarray:
+    """HU of a body with a liver full of vessel-like blobs at RAS points (N, 3)."""
+    inside_body = 1 / (1 + np.exp(np.clip(BODY(points) * 60, -50, 50)))
+    liver_depth = LIVER(points)
+    inside_liver = 1 / (1 + np.exp(np.clip(liver_depth * 40, -50, 50)))
+    values = -1000 + 960 * inside_body + 130 * inside_liver
+    near = np.flatnonzero(liver_depth < 0.5)
+    for center, width, height in zip(_BLOBS, _BLOB_WIDTHS, _BLOB_HEIGHTS, strict=True):
+        squared = ((points[near] - center) ** 2).sum(axis=1)
+        values[near] += contrast * height * np.exp(-0.5 * squared / width**2) * inside_liver[near]
+    if zone:
+        depth = np.linalg.norm(points - LESION, axis=1) - LESION_RADIUS_MM
+        values = np.where(depth < 0, 20.0, np.where(depth < 3, 190.0, values))
+    return values
+
+
+def image_of(values: Callable[[Points], np.ndarray], grid: sitk.Image, noise: float, seed: int) -> sitk.Image:
+    array = values(shapes.voxel_centers(grid)).reshape(grid.GetSize()[::-1])
+    array = array + np.random.default_rng(seed).normal(0, noise, array.shape)
+    image = sitk.GetImageFromArray(np.rint(array).astype(np.int16))
+    image.CopyInformation(grid)
+    return image
+
+
+def body_grid(spacing=(3.0, 3.0, 3.0), direction=None, center=(0.0, 0.0, 0.0)) -> sitk.Image:
+    half = np.array([82.0, 70.0, 62.0])
+    return shapes.grid(tuple(np.array(center) - half), tuple(np.array(center) + half), spacing, direction)
+
+
+def fixed_scene(grid: sitk.Image | None = None, **options) -> tuple[sitk.Image, sitk.Image]:
+    grid = body_grid() if grid is None else grid
+    return image_of(lambda p: scene(p, **options), grid, 8.0, 1), shapes.mask_of(LIVER, grid)
+
+
+def moving_scene(
+    grid: sitk.Image | None = None, deformation: KnownDeformation = DEFORMATION, **options
+) -> tuple[sitk.Image, sitk.Image]:
+    grid = body_grid(center=(4.0, -6.0, 7.0)) if grid is None else grid
+    back = deformation.moving_to_fixed
+    image = image_of(lambda p: scene(back(p), **options), grid, 8.0, 2)
+    return image, shapes.mask_of(lambda p: LIVER(back(p)), grid)
+
+
+def liver_points(count: int = 600, share: float = 0.95) -> Points:
+    points = LIVER_CENTER + np.random.default_rng(3).uniform(-1, 1, (6 * count, 3)) * [50.0, 42.0, 40.0]
+    return points[LIVER(points) < share - 1][:count]
+
+
+def errors_mm(result: FusionResult, points: Points | None = None, *, rigid: bool = False) -> np.ndarray:
+    points = liver_points() if points is None else points
+    mapped = frames.transform_points(result.rigid if rigid else result.transform, points)
+    return np.linalg.norm(mapped - DEFORMATION.fixed_to_moving(points), axis=1)
+
+
+@pytest.fixture(scope="module")
+def pair() -> dict[str, sitk.Image]:
+    (fixed, fixed_liver), (moving, moving_liver) = fixed_scene(), moving_scene()
+    return {"fixed": fixed, "moving": moving, "fixed_liver": fixed_liver, "moving_liver": moving_liver}
+
+
+@pytest.fixture(scope="module")
+def result(pair) -> FusionResult:
+    return fuse(**pair)
+
+
+def test_known_deformation_is_found(result):
+    assert errors_mm(result, rigid=True).mean() > 1.2  # the rigid part alone does not do
+    assert errors_mm(result).mean() < 0.5
+    assert errors_mm(result).max() < 1.5
+    assert result.warnings == ()
+
+
+def test_quality_figures_agree_with_the_truth(result):
+    assert result.correlation > result.correlation_rigid + 0.01
+    assert result.correlation > 0.7
+    assert result.liver_dice > 0.97
+    assert result.liver_dice > result.liver_dice_rigid
+    assert result.liver_surface_distance_mm < 0.5
+    assert result.folded_fraction == 0
+    points = liver_points(share=1.0)
+    smooth = frames.transform_points(sitk.CompositeTransform(result.transform).GetNthTransform(1), points) - points
+    length = np.linalg.norm(smooth, axis=1)
+    assert result.displacement_mean_mm == pytest.approx(length.mean(), rel=0.1)
+    assert result.displacement_max_mm == pytest.approx(length.max(), rel=0.1)
+    assert 0.3 * errors_mm(result).mean() < result.estimated_error_mm < 3 * errors_mm(result).mean()
+    assert result.usable_fraction == pytest.approx(1.0)
+
+
+def test_the_field_does_not_fold_and_ends_in_the_rigid_part(result):
+    composite = sitk.CompositeTransform(result.transform)
+    field = sitk.DisplacementFieldTransform(composite.GetNthTransform(1)).GetDisplacementField()
+    jacobian = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(field))
+    assert jacobian.min() > 0.3
+    lower, upper = frames.bounding_box_ras(field)
+    far = np.array([lower - 1.0, upper + 1.0, [lower[0] + 1, 0, 0], [0, upper[1] - 1, 0]])
+    rigid = frames.transform_points(result.rigid, far)
+    assert np.abs(frames.transform_points(result.transform, far) - rigid).max() < 0.05
+
+
+def test_the_transform_resamples_the_moving_image_as_itk_does(pair, result):
+    carried = sitk.Resample(pair["moving_liver"], pair["fixed"], result.transform, sitk.sitkNearestNeighbor)
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(carried, pair["fixed_liver"])
+    assert overlap.GetDiceCoefficient() == pytest.approx(result.liver_dice, abs=0.02)
+
+
+def test_same_input_gives_the_same_result(pair, result):
+    again = fuse(**pair)
+    points = liver_points()
+    assert np.array_equal(
+        frames.transform_points(again.transform, points), frames.transform_points(result.transform, points)
+    )
+    assert again.input_hashes == result.input_hashes
+
+
+def test_an_image_fused_with_itself_stays(pair):
+    found = fuse(pair["fixed"], pair["fixed"], fixed_liver=pair["fixed_liver"], moving_liver=pair["fixed_liver"])
+    moved = frames.transform_points(found.transform, liver_points()) - liver_points()
+    assert np.linalg.norm(moved, axis=1).max() < 0.15
+    assert found.correlation > 0.9
+
+
+def test_both_directions_compose_to_identity(pair, result):
+    back = fuse(pair["moving"], pair["fixed"], fixed_liver=pair["moving_liver"], moving_liver=pair["fixed_liver"])
+    points = liver_points(share=0.9)
+    there_and_back = frames.transform_points(back.transform, frames.transform_points(result.transform, points))
+    assert np.linalg.norm(there_and_back - points, axis=1).mean() < 0.5
+
+
+def test_flipped_axes_of_either_image_change_nothing(pair, result):
+    flipped = {name: sitk.Flip(image, (name.startswith("fixed"), True, False)) for name, image in pair.items()}
+    moved = frames.transform_points(fuse(**flipped).transform, liver_points())
+    assert np.abs(moved - frames.transform_points(result.transform, liver_points())).max() < 0.05
+
+
+def test_oblique_anisotropic_grids_of_both_images():
+    fixed, fixed_liver = fixed_scene(body_grid((2.0, 2.5, 5.0), shapes.rotation((1.0, 0.3, 0.2), 17.0)))
+    tilted = shapes.rotation((0.2, 1.0, -0.4), -24.0) @ np.diag([1.0, -1.0, -1.0])
+    moving, moving_liver = moving_scene(body_grid((3.0, 2.0, 4.0), tilted, (4.0, -6.0, 7.0)))
+    found = fuse(fixed, moving, fixed_liver=fixed_liver, moving_liver=moving_liver)
+    assert errors_mm(found).mean() < 0.7
+
+
+def test_other_contrast_phase_is_fused(pair):
+    moving, moving_liver = moving_scene(contrast=0.45)
+    found = fuse(pair["fixed"], moving, fixed_liver=pair["fixed_liver"], moving_liver=moving_liver)
+    assert errors_mm(found).mean() < 1.0
+
+
+def test_works_without_any_liver_and_with_the_moving_one_only(pair):
+    found = fuse(pair["fixed"], pair["moving"])
+    assert found.region == "body"
+    assert errors_mm(found).mean() < 1.0
+    assert found.liver_dice is None
+    assert any("whole body" in text for text in found.warnings)
+    found = fuse(pair["fixed"], pair["moving"], moving_liver=pair["moving_liver"])
+    assert found.region == "moving liver"
+    assert errors_mm(found).mean() < 0.8
+
+
+def test_a_gray_scale_that_is_no_ct_is_fused(pair):
+    scaled = {
+        name: sitk.Cast(sitk.Clamp(pair[name], lowerBound=-150, upperBound=300), sitk.sitkFloat32) + 150.0
+        for name in ("fixed", "moving")
+    }
+    found = fuse(
+        scaled["fixed"] * 3.0, scaled["moving"], fixed_liver=pair["fixed_liver"], moving_liver=pair["moving_liver"]
+    )
+    assert errors_mm(found).mean() < 0.7
+
+
+def zone_masks() -> tuple[sitk.Image, sitk.Image]:
+    """A tumor on the fixed grid, and on the moving grid a zone that reaches beyond it to one side."""
+    tumor = shapes.mask_of(shapes.sphere(LESION, LESION_RADIUS_MM), body_grid())
+    back = DEFORMATION.moving_to_fixed
+    zone = shapes.mask_of(
+        lambda p: np.linalg.norm(back(p) - LESION - [5.0, 0, 0], axis=1) - LESION_RADIUS_MM - 1,
+        body_grid(center=(4.0, -6.0, 7.0)),
+    )
+    return tumor, zone
+
+
+def test_excluded_defects_do_not_pull():
+    tumor, zone = zone_masks()
+    back = DEFORMATION.moving_to_fixed
+
+    def before(points: Points) -> np.ndarray:
+        inside = np.linalg.norm(points - LESION, axis=1) < LESION_RADIUS_MM
+        return np.where(inside, 170.0, scene(points))
+
+    def after(points: Points) -> np.ndarray:
+        depth = np.linalg.norm(back(points) - LESION - [5.0, 0, 0], axis=1) - LESION_RADIUS_MM - 1
+        return np.where(depth < 0, 170.0, scene(back(points)))
+
+    fixed, moving = image_of(before, tumor, 8.0, 1), image_of(after, zone, 8.0, 2)
+    livers = {"fixed_liver": fixed_scene()[1], "moving_liver": moving_scene()[1]}
+    around = LESION + np.random.default_rng(5).normal(0, 4.0, (100, 3))
+    pulled = errors_mm(fuse(fixed, moving, **livers), around)
+    found = fuse(fixed, moving, **livers, exclude=[tumor, zone])
+    assert pulled.mean() > 2.0  # the defect does pull when it may
+    assert errors_mm(found, around).mean() < 1.0
+    assert errors_mm(found).mean() < 0.6
+    assert found.usable_fraction < 0.95
+    assert len(found.excluded_error_mm) == 2
+    assert all(error < 1.5 for error in found.excluded_error_mm)
+
+    inside = np.argwhere(sitk.GetArrayViewFromImage(zone))[:, ::-1]
+    first, size = inside.min(axis=0), np.ptp(inside, axis=0) + 1
+    part = sitk.RegionOfInterest(zone, size.tolist(), first.tolist())  # the same zone, cut out of its grid
+    assert sitk.GetArrayViewFromImage(part).sum() == sitk.GetArrayViewFromImage(zone).sum()
+    cut = fuse(fixed, moving, **livers, exclude=[tumor, part])
+    points = liver_points()
+    assert np.array_equal(
+        frames.transform_points(cut.transform, points), frames.transform_points(found.transform, points)
+    )
+
+
+def test_images_of_other_things_are_not_called_good(pair):
+    rng = np.random.default_rng(8)
+    noise = sitk.GetImageFromArray(rng.normal(60, 40, pair["fixed"].GetSize()[::-1]).astype(np.int16))
+    noise.CopyInformation(pair["fixed"])
+    found = fuse(pair["fixed"], noise, fixed_liver=pair["fixed_liver"])
+    assert any("agree poorly" in text for text in found.warnings)
+
+
+def test_a_wrong_moving_liver_is_named(pair):
+    small = sitk.BinaryErode(pair["moving_liver"], [5, 5, 5])
+    found = fuse(pair["fixed"], pair["moving"], fixed_liver=pair["fixed_liver"], moving_liver=small)
+    assert found.liver_dice < 0.9
+    assert any("Dice" in text for text in found.warnings)
+
+
+def test_round_trip_of_the_file_and_the_document(tmp_path, result):
+    write_transform(result.transform, tmp_path / "t.h5")
+    points = liver_points()
+    expected = frames.transform_points(result.transform, points)
+    assert np.array_equal(frames.transform_points(read_transform(tmp_path / "t.h5"), points), expected)
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert document["schema_version"] == 1
+    assert document["estimated_error_mm"] == result.estimated_error_mm
+    assert document["parameters"]["lattice_spacing_mm"] > 0
+    assert len(document["input_hashes"]["fixed"]) == 64
+
+
+def test_progress_rises_and_cancels(pair):
+    seen: list[float] = []
+
+    def stop_late(fraction: float, message: str) -> None:
+        seen.append(fraction)
+        if fraction > 0.5:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        fuse(**pair, progress=stop_late)
+    assert seen == sorted(seen)
+    assert seen[0] == 0.0
+
+
+def constant() -> sitk.Image:
+    return body_grid() * 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda p: {"moving": p["moving"][:, :, 0]}, ImageReadError, "moving image"),
+        (lambda p: {"moving": p["moving"][:, :, :3]}, GeometryError, "moving image: too thin"),
+        (lambda p: {"fixed": constant()}, InputError, "fixed image: all voxels"),
+        (lambda p: {"fixed": p["fixed"] * np.nan}, ImageReadError, "fixed image"),
+        (lambda p: {"fixed_liver": p["fixed_liver"] * 0}, EmptyMaskError, "fixed liver"),
+        (lambda p: {"fixed_liver": p["fixed_liver"][1:]}, GeometryError, "fixed liver"),
+        (lambda p: {"moving_liver": p["fixed_liver"]}, GeometryError, "moving liver"),
+        (lambda p: {"exclude": [body_grid((4.0, 4.0, 4.0)) + 1]}, GeometryError, "exclude mask 1"),
+        (lambda p: {"exclude": [p["fixed_liver"], p["fixed_liver"] * 0]}, EmptyMaskError, "exclude mask 2"),
+    ],
+)
+def test_bad_input_is_refused_by_name(pair, change, error, message):
+    changed = change({**pair, "fixed": sitk.Cast(pair["fixed"], sitk.sitkFloat32)})
+    with pytest.raises(error, match=message):
+        fuse(**{**pair, **changed})
+
+
+def test_images_far_apart_and_all_excluded_are_refused(pair):
+    away = sitk.Image(pair["moving"])
+    away.SetOrigin([v + 5000.0 for v in away.GetOrigin()])
+    with pytest.raises(GeometryError, match="overlap"):
+        fuse(pair["fixed"], away)
+    with pytest.raises(InputError, match="exclude"):
+        fuse(**pair, exclude=[body_grid() + 1])

@@ -1,0 +1,299 @@
+"""Lesions and zones from a line, against analytic shapes: accuracy, invariance and refusal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+
+from NETAblationLib.core import frames
+from NETAblationLib.core.diameters import axial_diameters_mm
+from NETAblationLib.core.errors import (
+    ComputationError,
+    EmptyMaskError,
+    FormatError,
+    GeometryError,
+    ImageReadError,
+    InputError,
+)
+from NETAblationLib.core.lesions import LesionSegmentation, segment_lesion
+from support import shapes
+
+CENTER = np.array([3.0, -12.0, 41.0])
+
+
+def array(image: sitk.Image) -> np.ndarray:
+    """The voxels (K, J, I)."""
+    return sitk.GetArrayFromImage(image)
+
+
+def like(values: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    """An image of values (K, J, I) on a grid."""
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(grid)
+    return image
+
+
+def share_inside(level: shapes.Level, grid: sitk.Image) -> np.ndarray:
+    """The share of each voxel within a shape, from 8 points a voxel."""
+    points = shapes.voxel_centers(grid)
+    edges = frames.index_to_ras_matrix(grid)[:3, :3]
+    steps = np.stack(np.meshgrid(*[(-0.25, 0.25)] * 3), axis=-1).reshape(-1, 3)
+    return np.mean([level(points + edges @ step) < 0 for step in steps], axis=0).reshape(grid.GetSize()[::-1])
+
+
+def painted(level, half_mm, *, spacing=(0.8, 0.8, 1.5), direction=None, hu=-40.0, noise=12.0, seed=0):
+    """An image of a shape in liver of 110 HU, with blur and correlated noise, and its true mask."""
+    grid = shapes.grid(tuple(CENTER - half_mm), tuple(CENTER + half_mm), spacing, direction)
+    kji_mm = np.array(spacing)[::-1]
+    values = 110.0 + hu * ndimage.gaussian_filter(share_inside(level, grid), 0.6 / kji_mm)
+    white = np.random.default_rng(seed).normal(size=values.shape)
+    white = ndimage.gaussian_filter(white, 0.5 / kji_mm)
+    return like((values + white * noise / white.std()).astype(np.float32), grid), shapes.mask_of(level, grid)
+
+
+def dice(first: sitk.Image, second: sitk.Image) -> float:
+    """Dice overlap of two masks on one grid."""
+    a, b = array(first) > 0, array(second) > 0
+    return 2.0 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+def line_along(axis, half_length_mm: float, center=CENTER) -> np.ndarray:
+    """A line (2, 3) through the center."""
+    axis = np.asarray(axis, float) / np.linalg.norm(axis)
+    return np.stack([center - half_length_mm * axis, center + half_length_mm * axis])
+
+
+@pytest.mark.parametrize(
+    ("semi_mm", "hu", "noise", "least_dice"),
+    [
+        ((12.0, 10.0, 8.5), -40.0, 12.0, 0.94),
+        ((12.0, 10.0, 10.0), 30.0, 12.0, 0.92),
+        ((20.0, 15.0, 17.0), -20.0, 15.0, 0.92),
+        ((5.5, 5.0, 4.8), -50.0, 12.0, 0.85),
+    ],
+)
+def test_a_noisy_ellipsoid_is_found_with_its_volume(semi_mm, hu, noise, least_dice):
+    """Overlap and mean shift of the surface on known shapes, the line 1.5 mm off at its ends."""
+    axes = shapes.rotation((0.0, 0.0, 1.0), 25.0)
+    image, truth = painted(shapes.ellipsoid(CENTER, semi_mm, axes), max(semi_mm) + 14, hu=hu, noise=noise)
+    line = line_along(axes[:, 0], semi_mm[0]) + np.array([[1.0, -1.0, 0.5], [-0.8, 1.0, -0.6]])
+    result = segment_lesion(image, line)
+    assert dice(result.mask, truth) >= least_dice
+    true_ml = 4 / 3 * np.pi * np.prod(semi_mm) / 1000
+    radius_ratio = (result.volume_ml / true_ml) ** (1 / 3)
+    assert abs(radius_ratio - 1) * np.prod(semi_mm) ** (1 / 3) < 0.5
+    assert result.volume_ml == pytest.approx(array(result.mask).sum() * 0.8 * 0.8 * 1.5 / 1000)
+    assert result.long_axis_mm == pytest.approx(2 * semi_mm[0], rel=0.06, abs=2.0)
+    assert result.parameters["inside_value"] == pytest.approx(110 + hu, abs=6)
+    assert result.mask.GetPixelID() == sitk.sitkUInt8
+    assert frames.same_grid(result.mask, image)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction"),
+    [
+        ((0.8, 0.8, 1.5), np.diag([-1.0, -1.0, 1.0])),
+        ((0.8, 0.8, 1.5), np.diag([1.0, -1.0, -1.0])),
+        ((1.0, 0.7, 2.5), shapes.rotation((0.3, 1.0, 0.2), 35.0)),
+        ((1.2, 1.2, 1.2), shapes.rotation((1.0, 0.0, 0.4), -60.0)),
+        ((2.5, 0.8, 0.8), np.eye(3)[:, [1, 2, 0]]),
+    ],
+)
+def test_the_grid_of_the_image_does_not_matter(spacing, direction):
+    """The same shape on flipped, oblique, permuted and other voxels is found as well."""
+    level = shapes.ellipsoid(CENTER, (12.0, 10.0, 9.0))
+    image, truth = painted(level, 26, spacing=spacing, direction=direction, noise=6.0)
+    result = segment_lesion(image, line_along((1, 0, 0), 12.0))
+    assert dice(result.mask, truth) >= 0.93
+    assert result.volume_ml == pytest.approx(4 / 3 * np.pi * 12 * 10 * 9 / 1000, rel=0.08)
+    assert frames.same_grid(result.mask, truth)
+
+
+def test_flipping_the_array_flips_the_mask():
+    """The same voxels stored in another order give the same mask in space."""
+    image, _ = painted(shapes.ellipsoid(CENTER, (9.0, 8.0, 7.0)), 22)
+    line = line_along((1, 0.3, 0), 9.0)
+    plain = segment_lesion(image, line)
+    flipped = segment_lesion(sitk.Flip(image, (True, False, True)), line)
+    back = array(sitk.Flip(flipped.mask, (True, False, True)))
+    assert (back != array(plain.mask)).sum() <= 0.005 * back.sum()
+
+
+def test_swapping_the_ends_changes_nothing():
+    """A line has no direction."""
+    image, _ = painted(shapes.ellipsoid(CENTER, (9.0, 8.0, 7.0)), 22)
+    line = line_along((1, 0.3, 0.2), 9.0)
+    assert (array(segment_lesion(image, line).mask) == array(segment_lesion(image, line[::-1]).mask)).all()
+
+
+def test_the_result_depends_on_the_neighborhood_only():
+    """A larger image around the same lesion gives the same voxels."""
+    image, _ = painted(shapes.ellipsoid(CENTER, (8.0, 7.0, 7.0)), 30, noise=8.0)
+    line = line_along((1, 0, 0), 8.0)
+    small = sitk.RegionOfInterest(image, [n - 8 for n in image.GetSize()], [4, 4, 4])
+    whole = array(segment_lesion(image, line).mask)
+    part = array(segment_lesion(small, line).mask)
+    assert part.any()
+    assert (whole[4:-4, 4:-4, 4:-4] != part).sum() <= 0.005 * part.sum()
+
+
+def zone_image(noise=12.0):
+    """A zone of three overlapping ellipsoids with a bright rim and gas bubbles, and its true mask."""
+    offsets = [(-9.0, 0.0, 0.0), (8.0, 5.0, 2.0), (6.0, -7.0, -3.0)]
+    parts = [shapes.ellipsoid(CENTER + np.array(o), (14.0, 11.0, 12.0)) for o in offsets]
+    rims = [shapes.ellipsoid(CENTER + np.array(o), (15.6, 12.6, 13.6)) for o in offsets]
+    level, rim = shapes.union(*parts), shapes.union(*rims)
+    bubbles = shapes.union(
+        shapes.sphere(CENTER + np.array([-6, 1, 0]), 2.5), shapes.sphere(CENTER + np.array([6, 3, 2]), 2.0)
+    )
+    grid = shapes.grid(tuple(CENTER - 42), tuple(CENTER + 42), (1.2, 1.2, 1.5))
+    inside, ring, gas = (share_inside(shape, grid) for shape in (level, rim, bubbles))
+    values = 100 + (ring - inside) * 25 - 60 * inside
+    values = values * (1 - gas) - 650 * gas
+    white = np.random.default_rng(1).normal(size=values.shape)
+    values = ndimage.gaussian_filter(values, (0.4, 0.5, 0.5)) + noise * white
+    return like(values.astype(np.float32), grid), shapes.mask_of(level, grid), shapes.mask_of(bubbles, grid)
+
+
+def test_a_zone_holds_its_gas_and_not_its_rim():
+    """The union of three ellipsoids is found, gas is filled, the rim stays out."""
+    image, truth, gas = zone_image()
+    result = segment_lesion(image, CENTER + np.array([[-23.0, 0.0, 0.0], [21.5, 3.0, 1.0]]), kind="zone")
+    assert dice(result.mask, truth) >= 0.94
+    assert array(result.mask)[array(gas) > 0].all()
+    assert array(result.mask).sum() == pytest.approx(array(truth).sum(), rel=0.08)
+    assert result.kind == "zone"
+
+
+def test_the_liver_confines_the_result():
+    """A lesion at the capsule beside fat of its own value does not grow into it."""
+    lesion = shapes.ellipsoid(CENTER, (10.0, 10.0, 10.0))
+    image, _ = painted(lesion, 30, noise=8.0)
+    capsule = shapes.half_space(CENTER + np.array([0, 3, 0]), (0, 1, 0))
+    liver = shapes.mask_of(capsule, image)
+    values = np.where(array(liver) > 0, array(image), 70 + (array(image) - 110) * 0.2)
+    image = like(values.astype(np.float32), image)
+    truth = shapes.mask_of(shapes.intersection(lesion, capsule), image)
+    result = segment_lesion(image, line_along((1, 0, 0), 10.0), liver=liver)
+    assert not (array(result.mask) > array(liver)).any()
+    assert dice(result.mask, truth) >= 0.9
+
+
+def test_a_vessel_at_the_lesion_stays_out():
+    """A vein as bright as the lesion, through its surface, is cut off near it."""
+    lesion = shapes.sphere(CENTER, 10.0)
+
+    def vein(points):
+        off = points - CENTER
+        return np.where(off[:, 0] > 0, np.hypot(off[:, 1], off[:, 2]) - 1.6, 10.0)
+
+    image, _ = painted(shapes.union(lesion, vein), 28, hu=45.0, noise=8.0)
+    truth = shapes.mask_of(lesion, image)
+    result = segment_lesion(image, line_along((0, 1, 0), 10.0))
+    assert dice(result.mask, truth) >= 0.92
+    far = np.linalg.norm(shapes.voxel_centers(image) - CENTER, axis=1) > 14.0
+    assert not array(result.mask).ravel()[far].any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("half_length_mm", [6.0, 15.0])
+def test_noise_alone_is_refused(seed, half_length_mm):
+    """No contrast, no mask."""
+    image, _ = painted(shapes.sphere(CENTER, 5.0), half_length_mm * 1.5 + 12, hu=0.0, noise=15.0, seed=seed)
+    with pytest.raises(ComputationError, match="no lesion found"):
+        segment_lesion(image, line_along((1, 0, 0), half_length_mm))
+
+
+def test_a_constant_image_is_refused():
+    """One value everywhere is no lesion, and no division by zero."""
+    grid = shapes.grid((-20.0,) * 3, (20.0,) * 3, (1.0, 1.0, 1.0))
+    with pytest.raises(ComputationError, match="no lesion found"):
+        segment_lesion(sitk.Cast(grid, sitk.sitkFloat32), [[-5, 0, 0], [5, 0, 0]], kind="zone")
+
+
+def test_the_border_of_the_image_is_told():
+    """A lesion cut by the image's edge is segmented, with a warning."""
+    image, _ = painted(shapes.sphere(CENTER, 10.0), 24, noise=6.0)
+    middle = int(frames.ras_to_index(image, CENTER)[2])
+    cut = image[:, :, middle - 4 :]
+    result = segment_lesion(cut, line_along((1, 0, 0), 10.0))
+    assert any("border" in warning for warning in result.warnings)
+    assert array(result.mask)[0].any()
+
+
+BAD_LINES = {
+    "200 mm": [[-150, 0, 0], [150, 0, 0]],
+    "mm long": [[1, 1, 1], [1, 1, 1]],
+    "not a finite": [[np.nan, 0, 0], [5, 0, 0]],
+    "two points": [[0, 0, 0], [5, 0, 0], [1, 1, 1]],
+    "expected an": [0, 0, 0, 5, 0, 0],
+    "R, A, S": "here",
+}
+
+
+@pytest.mark.parametrize("message", list(BAD_LINES))
+def test_unsound_lines_are_refused(message):
+    """Each with its reason."""
+    grid = shapes.grid((-20.0,) * 3, (20.0,) * 3, (2.0, 2.0, 2.0))
+    with pytest.raises(GeometryError, match=message):
+        segment_lesion(grid, BAD_LINES[message])
+
+
+def test_unsound_images_livers_and_kinds_are_refused():
+    """Another place, dimension, grid, an empty liver, non-finite voxels, an unknown kind."""
+    grid = sitk.Cast(shapes.grid((-20.0,) * 3, (20.0,) * 3, (2.0, 2.0, 2.0)), sitk.sitkFloat32)
+    line = [[-5, 0, 0], [5, 0, 0]]
+    with pytest.raises(GeometryError, match="outside the image"):
+        segment_lesion(grid, [[0, 0, 0], [90, 0, 0]])
+    with pytest.raises(InputError, match="kind"):
+        segment_lesion(grid, line, kind="tumor")
+    with pytest.raises(ImageReadError, match="image"):
+        segment_lesion(grid[:, :, 0], line)
+    with pytest.raises(ImageReadError, match="image"):
+        segment_lesion(like(np.full(grid.GetSize()[::-1], np.nan, np.float32), grid), line)
+    with pytest.raises(EmptyMaskError, match="liver"):
+        segment_lesion(grid, line, liver=sitk.Cast(grid, sitk.sitkUInt8))
+    with pytest.raises(GeometryError, match="liver"):
+        segment_lesion(grid, line, liver=sitk.Image(4, 4, 4, sitk.sitkUInt8) + 1)
+    far = shapes.mask_of(shapes.sphere((15, 15, 15), 4.0), grid)
+    with pytest.raises(GeometryError, match="liver"):
+        segment_lesion(grid, line, liver=far)
+
+
+def test_the_document_comes_back_the_same():
+    """to_dict and from_dict are inverse; another mask, schema or a missing key is refused."""
+    image, truth = painted(shapes.sphere(CENTER, 8.0), 22, noise=5.0)
+    result = segment_lesion(image, line_along((1, 0, 0), 8.0))
+    document = result.to_dict()
+    again = LesionSegmentation.from_dict(document, result.mask)
+    assert again.to_dict() == document
+    assert document["schema_version"] == 1
+    with pytest.raises(FormatError, match="hash"):
+        LesionSegmentation.from_dict(document, truth + 1)
+    with pytest.raises(FormatError, match="schema_version"):
+        LesionSegmentation.from_dict({**document, "schema_version": 99}, result.mask)
+    with pytest.raises(FormatError, match="volume_ml"):
+        LesionSegmentation.from_dict({k: v for k, v in document.items() if k != "volume_ml"}, result.mask)
+
+
+def test_progress_runs_up_to_one():
+    """Fractions grow to 1."""
+    image, _ = painted(shapes.sphere(CENTER, 6.0), 18, noise=5.0)
+    seen: list[float] = []
+    segment_lesion(image, line_along((1, 0, 0), 6.0), progress=lambda fraction, word: seen.append(fraction))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_diameters_of_a_known_box():
+    """A box of 6 x 3 x 2 voxels of 1 x 2 x 3 mm: the farthest midpoints of its outline."""
+    values = np.zeros((6, 8, 10), np.uint8)
+    values[2:4, 2:5, 2:8] = 1
+    mask = sitk.GetImageFromArray(values)
+    mask.SetSpacing((1.0, 2.0, 3.0))
+    longest, across = axial_diameters_mm(mask)
+    assert longest == pytest.approx(np.hypot(5.0, 6.0))
+    assert 0 < across <= longest
+    assert axial_diameters_mm(mask * 0) == (0.0, 0.0)

@@ -1,0 +1,240 @@
+"""The `netablation` command as a user types it: files in, files out, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from NETAblationLib import __version__, cli
+from NETAblationLib.core import frames
+from NETAblationLib.core.images import read_mask, write_image
+from support import shapes
+
+_MARGIN_KEYS = {
+    "schema_version",
+    "mam_mm",
+    "mam_location_ras_mm",
+    "mam_p01_mm",
+    "mean_mm",
+    "resolution_mm",
+    "surface_fraction",
+    "shell_coverage_fraction",
+    "subcapsular_fraction",
+    "tumor_volume_ml",
+    "zone_volume_ml",
+    "residual_tumor_volume_ml",
+}
+_PLAN_KEYS = {
+    "schema_version",
+    "device",
+    "probes",
+    "tumor_coverage_fraction",
+    "target_coverage_fraction",
+    "predicted_mam_mm",
+    "probe_count",
+    "seconds",
+}
+
+TUMOR_CENTER, ZONE_CENTER = (-30.2, -8.4, 12.7), (-28.2, -8.4, 12.7)
+
+
+def run(*words, expect=0):
+    """Run the command in this process and check its exit code."""
+    code = cli.main([str(word) for word in words])
+    assert code == expect, words
+
+
+def refused(capsys, *words, code=2):
+    """What the command says when it refuses: one line, no traceback."""
+    run(*words, expect=code)
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    assert shown.err.startswith("netablation: ")
+    assert len(shown.err.splitlines()) == 1
+    return shown.err
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A torso of a few ellipsoids with a tumor and its zone, as files."""
+    folder = tmp_path_factory.mktemp("my files")
+    reference = shapes.grid((-140, -110, -80), (140, 110, 80), (2.0, 2.0, 2.5))
+    body = shapes.mask_of(shapes.ellipsoid((0, 0, 0), (130, 100, 300)), reference)
+    liver = shapes.mask_of(shapes.ellipsoid((-25, 0, 0), (75, 60, 60)), reference)
+    bone = shapes.mask_of(shapes.ellipsoid((0, -75, 0), (18, 15, 300)), reference)
+    tumor = shapes.mask_of(shapes.sphere(TUMOR_CENTER, 10), reference)
+    zone = shapes.mask_of(shapes.sphere(ZONE_CENTER, 15), reference)
+    arrays = [sitk.GetArrayFromImage(mask).astype(bool) for mask in (body, liver, bone, tumor)]
+    hu = np.full(arrays[0].shape, -1000.0)
+    for inside, value in zip(arrays, (30, 110, 600, 60), strict=True):
+        hu[inside] = value
+    hu += np.random.default_rng(3).normal(0, 8, hu.shape)
+    image = sitk.GetImageFromArray(np.round(hu).astype(np.int16))
+    image.CopyInformation(reference)
+    named = {"ct": image, "liver": liver, "bone": bone, "tumor": tumor, "zone": zone}
+    for name, content in named.items():
+        write_image(content, folder / f"{name}.nrrd")
+    return {name: folder / f"{name}.nrrd" for name in named}
+
+
+def test_version_and_help(capsys):
+    for words, expected in ((["--version"], __version__), (["--help"], "margin"), (["plan", "--help"], "--obstacle")):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        assert stopped.value.code == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_margin_of_shifted_spheres(files, tmp_path):
+    out = tmp_path / "margin.json"
+    run("margin", "--tumor", files["tumor"], "--zone", files["zone"], "--liver", files["liver"], "--json", out)
+    document = json.loads(out.read_text())
+    assert document.keys() >= _MARGIN_KEYS
+    assert document["mam_mm"] == pytest.approx(3.0, abs=0.6)
+    # The zone is shifted to +R, so the least margin is on the tumor's side of -R.
+    np.testing.assert_allclose(document["mam_location_ras_mm"], np.add(TUMOR_CENTER, (-10, 0, 0)), atol=4.0)
+    assert set(document["surface_fraction"]) == {"below_0", "from_0_to_5", "at_least_5", "at_least_10"}
+    assert set(document["shell_coverage_fraction"]) == {"3", "5", "6", "10"}
+    assert document["tumor_volume_ml"] == pytest.approx(4 / 3 * np.pi, rel=0.05)
+    assert document["zone_volume_ml"] == pytest.approx(4 / 3 * np.pi * 1.5**3, rel=0.05)
+    assert document["residual_tumor_volume_ml"] == pytest.approx(0, abs=1e-3)
+
+
+def test_margin_through_a_transform_file(files, tmp_path):
+    """Zone and transform moved together give the same margin."""
+    shift_ras = np.array([7.0, -4.0, 9.0])
+    moved = sitk.ReadImage(str(files["zone"]))
+    moved.SetOrigin((np.array(moved.GetOrigin()) + frames.flip_lps_ras(shift_ras)).tolist())
+    write_image(moved, tmp_path / "zone.nrrd")
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift_ras
+    sitk.WriteTransform(frames.affine_transform(matrix), str(tmp_path / "t.tfm"))
+    here, there = tmp_path / "here.json", tmp_path / "there.json"
+    run("margin", "--tumor", files["tumor"], "--zone", files["zone"], "--json", here)
+    zone, transform = tmp_path / "zone.nrrd", tmp_path / "t.tfm"
+    run("margin", "--tumor", files["tumor"], "--zone", zone, "--transform", transform, "--json", there)
+    first, second = json.loads(here.read_text()), json.loads(there.read_text())
+    assert second["mam_mm"] == pytest.approx(first["mam_mm"], abs=0.02)
+    np.testing.assert_allclose(second["mam_location_ras_mm"], first["mam_location_ras_mm"], atol=0.5)
+
+
+def test_label_of_a_mask_file(files, tmp_path):
+    tumor, zone = (sitk.ReadImage(str(files[name])) for name in ("tumor", "zone"))
+    labels = sitk.Cast(zone * 4 + tumor, sitk.sitkUInt8)  # 4 zone only, 5 tumor within the zone
+    write_image(labels, tmp_path / "labels.nrrd")
+    out = tmp_path / "margin.json"
+    run("margin", "--tumor", f"{tmp_path / 'labels.nrrd'}:5", "--zone", tmp_path / "labels.nrrd", "--json", out)
+    assert json.loads(out.read_text())["tumor_volume_ml"] == pytest.approx(4 / 3 * np.pi, rel=0.05)
+
+
+def test_json_to_standard_output_is_only_json(files, capsys):
+    run("margin", "--tumor", files["tumor"], "--zone", files["zone"], "--json", "-")
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+
+
+def test_quiet_says_nothing(files, tmp_path, capsys):
+    run("margin", "--tumor", files["tumor"], "--zone", files["zone"], "--json", tmp_path / "m.json", "--quiet")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "")
+
+
+def test_segment_with_negative_points_as_typed(files, tmp_path):
+    out, numbers = tmp_path / "found.nrrd", tmp_path / "found.json"
+    line = ["-40.2,-8.4,12.7", "-20.2,-8.4,12.7"]
+    run("segment", files["ct"], "--line", *line, "--liver", files["liver"], "--out", out, "--json", numbers)
+    found, exact = (sitk.GetArrayFromImage(read_mask(path)) != 0 for path in (out, files["tumor"]))
+    assert 2 * (found & exact).sum() / (found.sum() + exact.sum()) > 0.85
+    assert json.loads(numbers.read_text())["volume_ml"] == pytest.approx(4 / 3 * np.pi, rel=0.2)
+    assert frames.same_grid(sitk.ReadImage(str(out)), sitk.ReadImage(str(files["ct"])))
+
+
+def test_plan(files, tmp_path):
+    out = tmp_path / "plan.json"
+    given = ["--image", files["ct"], "--tumor", files["tumor"], "--liver", files["liver"]]
+    run("plan", *given, "--obstacle", f"bone={files['bone']}", "--out", out)
+    document = json.loads(out.read_text())
+    assert document.keys() >= _PLAN_KEYS
+    assert document["probe_count"] == len(document["probes"]) >= 1
+    for probe in document["probes"]:
+        entry, tip = np.array(probe["entry_ras_mm"]), np.array(probe["tip_ras_mm"])
+        assert probe["length_mm"] == pytest.approx(np.linalg.norm(tip - entry))
+        for ablation in probe["ablations"]:
+            assert ablation.keys() >= {"setting", "center_ras_mm", "short_axis_mm", "long_axis_mm"}
+            aside = np.cross(np.subtract(ablation["center_ras_mm"], entry), (tip - entry) / probe["length_mm"])
+            assert np.linalg.norm(aside) < 1e-6
+    assert document["tumor_coverage_fraction"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_fuse_finds_a_shift(files, tmp_path):
+    shift_ras = np.array([6.0, -5.0, 4.0])
+    moved = sitk.ReadImage(str(files["ct"]))
+    moved.SetOrigin((np.array(moved.GetOrigin()) + frames.flip_lps_ras(shift_ras)).tolist())
+    write_image(moved, tmp_path / "after.nrrd")
+    out, numbers = tmp_path / "fused.h5", tmp_path / "fused.json"
+    run("fuse", files["ct"], tmp_path / "after.nrrd", "--fixed-liver", files["liver"], "--out", out, "--json", numbers)
+    at = np.array([TUMOR_CENTER])
+    np.testing.assert_allclose(frames.transform_points(sitk.ReadTransform(str(out)), at), at + shift_ras, atol=1.0)
+    assert json.loads(numbers.read_text())["schema_version"] == 1
+
+
+def test_bad_input_is_one_line_and_code_2(files, tmp_path, capsys):
+    out = tmp_path / "out.nrrd"
+    line = ["--line", "-40,-8,12", "-20,-8,12"]
+    assert "absent.nrrd" in refused(capsys, "segment", tmp_path / "absent.nrrd", *line, "--out", out)
+    refused(capsys, "segment", files["ct"], "--line", "900,0,0", "920,0,0", "--out", out)
+    refused(capsys, "segment", files["ct"], "--line", "0,0,0", "0,0,0", "--out", out)
+    refused(capsys, "segment", files["ct"], *line, "--out", tmp_path / "no" / "such" / "folder.nrrd")
+    refused(capsys, "segment", files["ct"], *line, "--out", tmp_path / "mask.doc")
+    given = ["--image", files["ct"], "--tumor", files["tumor"], "--liver", files["liver"], "--out", tmp_path / "p.json"]
+    assert "catalogue" in refused(capsys, "plan", *given, "--device", "none-such")
+    assert "twice" in refused(capsys, "plan", *given, "--obstacle", f"a={files['bone']}", f"a={files['liver']}")
+    assert "ct.nrrd" in refused(capsys, "margin", "--tumor", files["ct"], "--zone", files["zone"])
+    assert "label 9" in refused(capsys, "margin", "--tumor", f"{files['tumor']}:9", "--zone", files["zone"])
+    text = tmp_path / "text.h5"
+    text.write_text("no transform")
+    assert "text.h5" in refused(
+        capsys, "margin", "--tumor", files["tumor"], "--zone", files["zone"], "--transform", text
+    )
+    assert not out.exists()
+    assert not (tmp_path / "p.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["segment", "ct.nrrd", "--line", "1,2", "3,4,5", "--out", "m.nrrd"],
+        ["segment", "ct.nrrd", "--line", "1,2,3", "--out", "m.nrrd"],
+        ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "-5"],
+        ["plan", "--image", "c", "--tumor", "t", "--liver", "l", "--obstacle", "bone", "--out", "p.json"],
+        ["unknown"],
+        [],
+    ],
+)
+def test_bad_usage_is_code_2(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_unexpected_failure_is_code_1_without_traceback(monkeypatch, files, capsys):
+    def explode(*_args, **_keywords):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("NETAblationLib.core.margins.measure_margin", explode)
+    words = ["margin", "--tumor", files["tumor"], "--zone", files["zone"]]
+    assert "out of luck" in refused(capsys, *words, code=1)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run(*words, "--debug")
+
+
+def test_as_a_process(files):
+    words = ["-m", "NETAblationLib.cli", "margin", "--tumor", str(files["tumor"]), "--zone", str(files["zone"])]
+    done = subprocess.run([sys.executable, *words, "--json", "-"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["mam_mm"] == pytest.approx(3.0, abs=0.6)
