@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -351,7 +351,7 @@ def run_margin(options: argparse.Namespace) -> None:
                 report_folder=options.report,
             )
     else:
-        notes = ()
+        notes = []
     if not options.quiet:
         _say(
             f"MAM {_mm(document['mam_mm'])}, {100 * document['surface_fraction']['below_0']:.1f} % of the surface not "
@@ -371,7 +371,7 @@ def _require_places(*paths: Path | None) -> None:
             raise InputError(f"{path}: the folder to write it into does not exist")
 
 
-def _write_document(document: dict[str, Any], path: Path | None) -> None:
+def _write_document(document: Mapping[str, Any], path: Path | None) -> None:
     if path is None:
         return
     if str(path) == "-":

@@ -82,7 +82,10 @@ def save(dataset: Dataset, path: Path, *, rle: bool = False) -> Path:
 
 
 def slice_positions(
-    count: int, step_mm: float = 2.5, origin: Sequence[float] = (-20.0, 30.0, -110.0), normal: Sequence[float] = (0, 0, 1)
+    count: int,
+    step_mm: float = 2.5,
+    origin: Sequence[float] = (-20.0, 30.0, -110.0),
+    normal: Sequence[float] = (0, 0, 1),
 ) -> np.ndarray:
     """First-pixel positions (count, 3), LPS, evenly along `normal`."""
     return np.asarray(origin, float) + np.arange(count)[:, None] * step_mm * np.asarray(normal, float)

@@ -54,13 +54,15 @@ def index_to_ras_matrix(image: sitk.Image) -> Matrix:
 
 def ras_to_index_matrix(image: sitk.Image) -> Matrix:
     """The (4, 4) matrix from RAS mm to the continuous voxel index (I, J, K, 1) of `image`."""
-    return np.linalg.inv(index_to_ras_matrix(image))
+    inverse: Matrix = np.linalg.inv(index_to_ras_matrix(image))
+    return inverse
 
 
 def apply_matrix(matrix: Matrix, points: npt.ArrayLike) -> Points:
     """Apply a (4, 4) affine matrix to points of shape (3,) or (N, 3)."""
     points = np.asarray(points, dtype=np.float64)
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    moved: Points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved
 
 
 def index_to_ras(image: sitk.Image, index_ijk: npt.ArrayLike) -> Points:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from . import dicom
-from .dicom import SeriesInfo, list_series
+from .dicom import list_series
+from .dicom_headers import SeriesInfo, is_dicom
 from .errors import EmptyMaskError, ImageReadError, InputError
 from .progress import ProgressCallback, silent
 from .volume_files import MAX_SHEAR_DEGREES, check_volume_file, shear_degrees, volume_suffix
@@ -193,7 +194,7 @@ def image_hash(image: sitk.Image) -> str:
 def _read_file(path: Path, progress: ProgressCallback) -> sitk.Image:
     if volume_suffix(path):
         return _read_volume_file(path, progress)
-    if dicom.is_dicom(path) or path.suffix.lower() == ".dcm":
+    if is_dicom(path) or path.suffix.lower() == ".dcm":
         with _quiet_itk():
             return dicom.read_series_of_file(path, progress=progress)
     raise ImageReadError(

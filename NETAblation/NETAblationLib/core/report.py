@@ -133,6 +133,8 @@ def margin_histogram_svg(margin: MarginResult) -> str:
 
     Bars are shares of the surface's area, colored and hatched by margin class.
     """
+    if margin.surface is None:
+        raise InputError("a margin read from a file has no surface, hence no histogram: measure it again")
     values = margin.signed_margin_mm[margin.is_evaluable]
     areas = margin.surface.point_areas_mm2[margin.is_evaluable]
     if values.size == 0:

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 import slicer
 
 from ..core import frames
+from ..core.errors import InputError
 from ..core.images import image_hash
 from ..core.margins import MarginResult
 from ..core.planning import Plan
@@ -48,6 +49,9 @@ _SAMPLING_MM = 4.0
 _SURROUNDINGS_MM = 45.0
 _SLICE_PIXELS = (720, 720)
 _SPACE_PIXELS = (900, 720)
+
+#: The axis (R, A, S) at right angles to each orientation of slices.
+_PLANE_NORMALS = {"axial": 2, "coronal": 1, "sagittal": 0}
 
 _PLANNED_ZONE_OPACITY = 0.28
 _LIVER_OPACITY = 0.16
@@ -196,6 +200,8 @@ class CaseScene:
     def add_margin(self, name: str, result: MarginResult) -> None:
         """Add the margin on the tumor's surface, the place of the MAM and the exact numbers."""
         lesion = self.lesions[name]
+        if result.surface is None:
+            raise InputError(f"{name}: a margin read from a file has no surface to show; measure it again")
         inputs = tuple(node for node in (self.before, self.after, self.transform) if node is not None)
         exact = documents.add_document(
             result.to_dict(), f"{name} margin", Provenance("margin", inputs=inputs), schema="margin"
@@ -258,7 +264,7 @@ class CaseScene:
             models,
             lesion.tumor_center_ras_mm,
             facing_ras_mm=facing,
-            field_of_view_mm=1.7 * lesion.extent_mm,
+            field_of_view_mm=1.6 * lesion.extent_mm,
             size=_SPACE_PIXELS,
             margin=margin.surface,
             probe_lines=lesion.probe_lines,
@@ -269,22 +275,21 @@ class CaseScene:
         return Picture(f"Signed margin on the tumor's surface{probes_too}, seen from the side of the MAM", png)
 
     def _slice_pictures(self, lesion: LesionNodes) -> list[Picture]:
-        result = lesion.margin_result
-        where = None if result is None else result.mam_location_ras_mm
-        place = "through the MAM" if where is not None else "through the tumor"
-        center = lesion.tumor_center_ras_mm.copy()
-        marks = [] if lesion.mam_point is None else [lesion.mam_point]
-        wanted = [(self.volume, self.image_name, "axial")]
+        where = None if lesion.margin_result is None else lesion.margin_result.mam_location_ras_mm
+        center = lesion.tumor_center_ras_mm
+        place = "the tumor's center" if where is None else "the MAM"
+        best, second, _ = _telling_orientations(np.zeros(3) if where is None else np.subtract(where, center))
+        wanted = [(self.volume, self.image_name, best)]
         if self.post_volume is not None:
-            wanted += [(self.post_volume, "After, fused", "axial"), (self.post_volume, "After, fused", "coronal")]
+            wanted += [(self.post_volume, "After, fused", best), (self.post_volume, "After, fused", second)]
         else:
-            wanted += [(self.volume, self.image_name, "coronal")]
+            wanted += [(self.volume, self.image_name, second)]
+        marks = [] if lesion.mam_point is None else [lesion.mam_point]
         shown = []
         for volume, title, orientation in wanted:
             middle = center.copy()
             if where is not None:
-                axis = 2 if orientation == "axial" else 1
-                middle[axis] = where[axis]
+                middle[_PLANE_NORMALS[orientation]] = where[_PLANE_NORMALS[orientation]]
             png = views.render_slice(
                 volume,
                 middle,
@@ -294,9 +299,9 @@ class CaseScene:
                 outlines=self._outlines(lesion),
                 probe_lines=lesion.probe_lines if volume is self.volume else (),
                 marks=marks,
-                title=title,
+                title=f"{title}, {orientation}",
             )
-            shown.append(Picture(f"{title}: {orientation} slice {place}, tumor and zone outlined", png))
+            shown.append(Picture(f"{title}: {orientation} slice through {place}, tumor and zone outlined", png))
         return shown
 
     def _plan_picture(self, lesion: LesionNodes) -> Picture:
@@ -331,6 +336,11 @@ class CaseScene:
         folder = nodes.hierarchy_folder(name)
         for node in members:
             nodes.move_to_folder(node, folder)
+
+
+def _telling_orientations(direction_ras: npt.NDArray[np.float64]) -> list[str]:
+    """The orientations of slices, the one that a direction (3,) lies in best first; axial where alike."""
+    return sorted(_PLANE_NORMALS, key=lambda name: abs(float(direction_ras[_PLANE_NORMALS[name]])))
 
 
 def save_plan_scene(path: str | Path, *, image: sitk.Image, tumor: sitk.Image, liver: sitk.Image, plan: Plan) -> Path:
@@ -376,7 +386,7 @@ def present_margin(
 
 def pictures_or_note(case: CaseScene, names: Sequence[str]) -> tuple[dict[str, tuple[Picture, ...]], list[str]]:
     """The pictures of lesions by name; none, and a note that says why, without off-screen OpenGL."""
-    if not offscreen.is_available():
+    if not offscreen.can_render():
         return {}, [NO_PICTURES]
     return {name: case.pictures(name) for name in names}, []
 
