@@ -10,12 +10,12 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import dicom_series as make
-from support import shapes
 
 from NETAblationLib.core import images
 from NETAblationLib.core.errors import Cancelled, ImageReadError, InputError
 from NETAblationLib.core.slices import SlicePlane, stack_slices
+from support import dicom_series as make
+from support import shapes
 
 
 def values(image: sitk.Image) -> np.ndarray:
@@ -372,7 +372,7 @@ def test_slices_of_another_size_or_beside_the_row(tmp_path):
     odd = make.slice_positions(1, origin=(-20, 30, -95))
     make.write_series(tmp_path, make.ramp((1, 7, 4)), positions=odd, names=["odd"])
     assert "different size" in refusal(tmp_path)
-    make.write_series(tmp_path, make.ramp((1, 5, 4)), positions=odd + [8, 0, 0], names=["odd"])
+    make.write_series(tmp_path, make.ramp((1, 5, 4)), positions=odd + np.array([8, 0, 0]), names=["odd"])
     assert "do not lie in one row" in refusal(tmp_path)
 
 

@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from NETAblationLib.core.devices import load_catalogue
-from NETAblationLib.core.planning import Plan
-from NETAblationLib.core.probes import zone_mask
 from scipy import ndimage
 
 from NETAblationLib import cli
 from NETAblationLib.core import frames
+from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.images import read_mask, write_image
+from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.probes import zone_mask
 from support import shapes
 from support.datasets import dataset
 from support.deformation import breathing

@@ -296,7 +296,10 @@ def _header_lines(stream: BinaryIO) -> Iterator[str]:
         line = stream.readline(1 << 16)
         if not line:
             return
-        yield line.decode("latin-1").strip()
+        try:
+            yield line.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            yield line.decode("latin-1").strip()
 
 
 def _chunks(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
