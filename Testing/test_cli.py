@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,8 @@ _PLAN_KEYS = {
     "probe_count",
     "seconds",
 }
+
+_SHIPPED = Path(__file__).resolve().parents[1] / "NETAblation"
 
 TUMOR_CENTER, ZONE_CENTER = (-30.2, -8.4, 12.7), (-28.2, -8.4, 12.7)
 
@@ -96,8 +99,9 @@ def test_margin_of_shifted_spheres(files, tmp_path):
     document = json.loads(out.read_text())
     assert document.keys() >= _MARGIN_KEYS
     assert document["mam_mm"] == pytest.approx(3.0, abs=0.6)
-    # The zone is shifted to +R, so the least margin is on the tumor's side of -R.
-    np.testing.assert_allclose(document["mam_location_ras_mm"], np.add(TUMOR_CENTER, (-10, 0, 0)), atol=4.0)
+    # The zone is shifted to +R, so the least margin is on the tumor's side of -R; the margin rises by
+    # 0.16 mm only within 4.3 mm of that place, less than these voxels can tell.
+    np.testing.assert_allclose(document["mam_location_ras_mm"], np.add(TUMOR_CENTER, (-10, 0, 0)), atol=5.0)
     assert set(document["surface_fraction"]) == {"below_0", "from_0_to_5", "at_least_5", "at_least_10"}
     assert set(document["shell_coverage_fraction"]) == {"3", "5", "6", "10"}
     assert document["tumor_volume_ml"] == pytest.approx(4 / 3 * np.pi, rel=0.05)
@@ -235,6 +239,8 @@ def test_unexpected_failure_is_code_1_without_traceback(monkeypatch, files, caps
 
 def test_as_a_process(files):
     words = ["-m", "NETAblationLib.cli", "margin", "--tumor", str(files["tumor"]), "--zone", str(files["zone"])]
-    done = subprocess.run([sys.executable, *words, "--json", "-"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, *words, "--json", "-"], cwd=_SHIPPED, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["mam_mm"] == pytest.approx(3.0, abs=0.6)
