@@ -1,0 +1,180 @@
+"""A treatment in the scene: what is put in comes back from the file, at its place, with its numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from NETAblationLib.core import frames
+from NETAblationLib.core.devices import load_catalogue
+from NETAblationLib.core.margins import MarginResult, measure_margin
+from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.probes import Probe, ablation_at_tip
+from NETAblationLib.scene import documents, probes, provenance, segmentations, storage, surfaces, transforms
+from NETAblationLib.scene.cases import CaseScene, present_margin, save_plan_scene
+from NETAblationLib.scene.offscreen import can_render
+from support import shapes
+
+CENTER = np.array([4.0, -6.0, 8.0])
+MOTION = np.array([9.0, 3.0, -7.0])
+
+
+@pytest.fixture(scope="module")
+def masks():
+    """A tumor of 8 mm and its liver before, its zone of 14 mm after a shift, and the image before."""
+    before = shapes.grid((-40, -40, -40), (40, 40, 40), (1.5, 1.5, 2.0), shapes.rotation((0, 0.3, 1), 12.0))
+    after = shapes.grid((-35, -40, -50), (50, 45, 35), (1.2, 1.2, 2.5))
+    tumor = shapes.mask_of(shapes.sphere(CENTER, 8), before)
+    liver = shapes.mask_of(shapes.sphere((0, 0, 0), 38), before)
+    zone = shapes.mask_of(shapes.sphere(CENTER + MOTION, 14), after)
+    image = sitk.Cast(liver, sitk.sitkInt16) * 100 - sitk.Cast(tumor, sitk.sitkInt16) * 40
+    return {"tumor": tumor, "liver": liver, "zone": zone, "image": image}
+
+
+@pytest.fixture(scope="module")
+def motion():
+    matrix = np.eye(4)
+    matrix[:3, 3] = MOTION
+    return frames.affine_transform(matrix)
+
+
+@pytest.fixture(scope="module")
+def margin(masks, motion) -> MarginResult:
+    return measure_margin(masks["tumor"], masks["zone"], liver=masks["liver"], fixed_to_moving=motion)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    device = next(iter(load_catalogue().values()))
+    direction = np.array([-1.0, 0.0, 0.0])
+    tip = CENTER + 11.0 * direction
+    ablation = ablation_at_tip(device.settings[0], tip, direction)
+    probe = Probe(tuple(tip - 90.0 * direction), tuple(tip), (ablation,))
+    return Plan(device.id, 5.0, (probe,), 1.0, 0.995, 6.1, 9.2, 18.8, 0.5, ("a limitation",), {}, {})
+
+
+def node_with_role(role):
+    (node,) = provenance.nodes_with_role(role)
+    return node
+
+
+def test_margin_comes_back_from_the_bundle(scene, masks, motion, margin, tmp_path):
+    notes = present_margin(
+        margin,
+        tumor=masks["tumor"],
+        zone=masks["zone"],
+        liver=masks["liver"],
+        fixed_to_moving=motion,
+        image=masks["image"],
+        scene_file=tmp_path / "case.mrb",
+    )
+    assert notes == []
+    slicer.mrmlScene.Clear(False)
+    storage.load_scene(tmp_path / "case.mrb")
+    exact = documents.read_document(node_with_role("margin"), schema="margin")
+    assert exact == json.loads(json.dumps(margin.to_dict()))
+    surface = node_with_role(surfaces.MARGIN_ROLE)
+    np.testing.assert_array_equal(
+        vtk_to_numpy(surface.GetPolyData().GetPoints().GetData()), margin.surface.points_ras_mm
+    )
+    np.testing.assert_array_equal(surfaces.point_scalars(surface, surfaces.SIGNED_MARGIN), margin.signed_margin_mm)
+
+
+def test_zone_shows_at_its_place_before(scene, masks, motion, margin):
+    """The zone's voxels stay those of the image after; the transform node takes them back."""
+    case = CaseScene(masks["image"], image=masks["image"], liver=masks["liver"])
+    case.add_lesion("one", masks["tumor"])
+    case.add_after(masks["zone"], motion)
+    case.add_zone("one", masks["zone"])
+    segment = case.lesions["one"].zone_segment
+    kept = segmentations.segment_mask(case.after, segment, masks["zone"])
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(masks["zone"]))
+    assert case.after.GetParentTransformNode() is case.transform
+    there = transforms.map_points(case.transform, [CENTER + MOTION])
+    np.testing.assert_allclose(there, [CENTER], atol=1e-9)
+
+
+def test_transform_of_control_points_is_sampled(scene, masks):
+    """A B-spline, as other tools write it, is shown as a displacement field."""
+    spline = sitk.BSplineTransformInitializer(masks["image"], [4, 4, 4], 3)
+    spline.SetParameters(np.random.default_rng(0).uniform(-4, 4, len(spline.GetParameters())).tolist())
+    case = CaseScene(masks["image"], image=masks["image"])
+    case.add_after(masks["zone"], spline)
+    points = np.random.default_rng(1).uniform(-20, 20, (30, 3))
+    moved = frames.transform_points(spline, points)
+    np.testing.assert_allclose(transforms.map_points(case.transform, moved), points, atol=0.1)
+
+
+def test_plan_comes_back_from_the_bundle(scene, masks, plan, tmp_path):
+    save_plan_scene(tmp_path / "plan.mrb", image=masks["image"], tumor=masks["tumor"], liver=masks["liver"], plan=plan)
+    slicer.mrmlScene.Clear(False)
+    storage.load_scene(tmp_path / "plan.mrb")
+    assert Plan.from_dict(documents.read_document(node_with_role("plan"), schema="plan")) == plan
+    line = node_with_role("probe")
+    np.testing.assert_allclose(probes.probe_ends(line), [plan.probes[0].entry_ras_mm, plan.probes[0].tip_ras_mm])
+    zone = node_with_role("planned_zone").GetPolyData()
+    mass = vtk.vtkMassProperties()
+    mass.SetInputData(zone)
+    ablation = plan.probes[0].ablations[0]
+    exact_mm3 = np.pi / 6 * ablation.short_axis_mm**2 * ablation.long_axis_mm
+    assert mass.GetVolume() == pytest.approx(exact_mm3, rel=0.01)
+
+
+def test_results_go_stale_with_their_inputs(scene, masks, motion, margin, plan):
+    case = CaseScene(masks["image"], image=masks["image"], liver=masks["liver"])
+    case.add_lesion("one", masks["tumor"])
+    case.add_after(masks["zone"], motion)
+    case.add_zone("one", masks["zone"])
+    case.add_plan("one", plan)
+    case.add_margin("one", margin)
+    provenance.set_content_hash(case.volume, "another image")
+    for role in ("plan", "probe", "planned_zone", "margin", surfaces.MARGIN_ROLE, "fusion"):
+        assert provenance.is_stale(node_with_role(role)), role
+
+
+def test_margin_from_a_file_has_nothing_to_show(scene, masks, margin):
+    case = CaseScene(masks["image"], image=masks["image"])
+    case.add_lesion("one", masks["tumor"])
+    with pytest.raises(Exception, match="measure it again"):
+        case.add_margin("one", MarginResult.from_dict(margin.to_dict()))
+
+
+def test_pictures_and_report(scene, masks, motion, margin, plan, tmp_path):
+    if not can_render():
+        pytest.skip("no off-screen OpenGL on this machine")
+    case = CaseScene(masks["image"], image=masks["image"], liver=masks["liver"])
+    case.add_lesion("one", masks["tumor"])
+    case.add_after(masks["zone"], motion, masks["image"])
+    case.add_zone("one", masks["zone"])
+    case.add_plan("one", plan)
+    case.add_margin("one", margin)
+    shown = case.pictures("one")
+    assert [picture.caption.split(":")[0] for picture in shown][1:4] == ["Before", "After, fused", "After, fused"]
+    assert len({picture.png for picture in shown}) == len(shown) == 5
+
+    notes = present_margin(
+        margin,
+        tumor=masks["tumor"],
+        zone=masks["zone"],
+        fixed_to_moving=motion,
+        image=masks["image"],
+        report_folder=tmp_path / "report",
+    )
+    assert notes == []
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+
+
+def test_report_without_opengl_says_so(scene, masks, margin, tmp_path, monkeypatch):
+    monkeypatch.setattr("NETAblationLib.scene.offscreen.can_render", lambda: False)
+    notes = present_margin(margin, tumor=masks["tumor"], zone=masks["zone"], report_folder=tmp_path)
+    assert len(notes) == 1
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "no off-screen OpenGL" in page
+    assert "data:image/png" not in page
