@@ -54,8 +54,7 @@ def index_to_ras_matrix(image: sitk.Image) -> Matrix:
 
 def ras_to_index_matrix(image: sitk.Image) -> Matrix:
     """The (4, 4) matrix from RAS mm to the continuous voxel index (I, J, K, 1) of `image`."""
-    inverse: Matrix = np.linalg.inv(index_to_ras_matrix(image))
-    return inverse
+    return np.linalg.inv(index_to_ras_matrix(image)).astype(np.float64)
 
 
 def apply_matrix(matrix: Matrix, points: npt.ArrayLike) -> Points:

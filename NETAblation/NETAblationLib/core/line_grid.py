@@ -7,6 +7,7 @@ how the axes of the image are flipped, turned or spaced, and its cost not on the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -64,22 +65,16 @@ class LineGrid:
         steps = (np.arange(self.count) - self.count // 2) * self.spacing_mm
         return steps[:, None, None], steps[None, :, None], steps[None, None, :]
 
-    def sample(self, array: FloatArray, ras_to_index: Points, order: int) -> FloatArray:
+    def sample(self, array: FloatArray, ras_to_index: Points, order: Literal[0, 1, 3]) -> FloatArray:
         """Values of an array (K, J, I) on the grid, interpolated by splines of that order.
 
         Beyond the array stands its nearest voxel.
         """
         to_index = ras_to_index[:3, :3] @ self.axes * self.spacing_mm
         first = frames.apply_matrix(ras_to_index, self.center_ras_mm) - to_index @ np.full(3, float(self.count // 2))
-        return ndimage.affine_transform(
-            array,
-            to_index[::-1],
-            first[::-1],
-            (self.count,) * 3,
-            np.float32,
-            order,
-            mode="nearest",
-        )
+        sampled = np.empty((self.count,) * 3, dtype=np.float32)
+        ndimage.affine_transform(array, to_index[::-1], first[::-1], output=sampled, order=order, mode="nearest")
+        return sampled
 
     def values_at(self, field: FloatArray, points_ras_mm: Points) -> FloatArray:
         """A field of the grid at RAS points (N, 3), linear; its smallest value beyond the grid."""

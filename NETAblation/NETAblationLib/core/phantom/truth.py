@@ -67,8 +67,9 @@ def minimal_margin(tumor: Union, zone: Union, liver: Liver, evaluable_margin_mm:
         step /= 2.5
         keep = best < best.min() + 0.3 + 2 * step
         best, where = best[keep], where[keep]
-    index = int(best.argmin())
-    return MinimalMargin(float(best[index]), where[index].copy())
+    place = where[int(best.argmin())]
+    # Anew for this point alone, since iterations stop when all points of a call have converged.
+    return MinimalMargin(float(signed_margin(zone, place[None])[0]), place.copy())
 
 
 def is_evaluable(liver: Liver, points_ras_mm: Array, margin_mm: float) -> npt.NDArray[np.bool_]:
