@@ -12,12 +12,13 @@ import pytest
 _PROJECT = Path(__file__).resolve().parents[2]
 _SCRIPT = "Testing/support/environment.sh"
 
-# Answers as Python and pip do for the script, and notes each call that installs something.
+# Answers as Python and pip do for the script, and notes each call that installs something. Its build is
+# another one after the first installation, as when Debian's python3-venv brings a newer build of Python.
 _INTERPRETER = """#!/usr/bin/env bash
 case "$*" in
     *sys.executable*) echo "$0" ;;
-    -VV) echo "Python 3.12.0" ;;
-    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo venv >>"$CALLS" ;;
+    -VV) echo "Python 3.12.0"; [[ ! -e $0.upgraded ]] || echo "newer build" ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && : >"$0.upgraded" && echo venv >>"$CALLS" ;;
     "-m pip "*) echo "${@: -1}" >>"$CALLS"; [[ ! -e $NO_NETWORK ]] ;;
     *offscreen*) [[ ! -e $NO_OPENGL ]] ;;
 esac

@@ -70,16 +70,16 @@ offer_rendering() {
 }
 
 python=$(find_python)
-version=$("$python" -VV)
 if command -v flock >/dev/null; then
     exec 9<requirements.lock # two runs at once take turns
     flock 9
 fi
 
-input="$(cksum <requirements.lock) $version $python $PWD"
-if ! done_from packages "$input"; then
+# Asked anew after installing, since Debian's python3-venv may bring a newer build of Python.
+packages_input() { echo "$(cksum <requirements.lock) $("$python" -VV) $python $PWD"; }
+if ! done_from packages "$(packages_input)"; then
     install_packages
-    echo "$input" >.venv/packages.done
+    packages_input >.venv/packages.done
 fi
 
 input=$(sed '/^\[tool\.uv\]/,$d' pyproject.toml | cksum)
