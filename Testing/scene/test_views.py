@@ -138,8 +138,9 @@ def test_scale_says_mm_and_the_scene_stays_as_it_was(scene):
     legend = surfaces.add_margin_legend(models.surface)
     assert "mm" in legend.GetTitleText()
     scene.RemoveNode(legend)
-    words = [word for word, _ in surfaces.margin_key(models.surface)]
-    assert words == ["thick line: 0 mm", "thin line: 5 mm", "not evaluable (at the capsule)"]
+    key = surfaces.margin_key(models.surface)
+    assert [entry.name for entry in key] == ["thick line: 0 mm", "thin line: 5 mm", "not evaluable (at the capsule)"]
+    assert key[0].width > 2 * key[1].width
     before = scene.GetNumberOfNodes()
     drawn = [
         pixels(views.render_surfaces([models.surface], CENTER, size=(600, 400), margin=scale))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,14 @@ _TEXT_FRACTION = 0.034
 
 #: Lengths that a scale bar may have, mm; the longest that fits a quarter of the picture is drawn.
 _BAR_LENGTHS_MM = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+class Key(NamedTuple):
+    """A name in the key of a picture, with the color and the width in pixels of its line."""
+
+    name: str
+    color: Color
+    width: float = 4.0
 
 
 class Overlay:
@@ -75,14 +84,14 @@ class Overlay:
         """Write a title into the upper left corner."""
         self.text(words, 0.015, 0.985, scale=1.1, vertical="Top", bold=True)
 
-    def names(self, entries: Sequence[tuple[str, Color]]) -> None:
-        """Write names in their colors into the lower left corner, each with a bar of that color."""
+    def names(self, entries: Sequence[Key]) -> None:
+        """Write names in their colors into the lower left corner, each with its line."""
         step = 1.45 * self.text_pixels / self._size[1]
         bar = 1.6 * self.text_pixels / self._size[0]
-        for row, (name, color) in enumerate(reversed(entries)):
+        for row, (name, color, width) in enumerate(reversed(entries)):
             y = 0.02 + row * step
             self.text(name, 0.015 + bar + 0.01, y, color=color)
-            self.line((0.015, y + 0.4 * step), (0.015 + bar, y + 0.4 * step), color, 4.0)
+            self.line((0.015, y + 0.4 * step), (0.015 + bar, y + 0.4 * step), color, width)
 
     def orientation(self, right: npt.NDArray[np.float64], up: npt.NDArray[np.float64]) -> None:
         """Write the patient's directions at the four edges; `right` and `up` of the picture in RAS."""

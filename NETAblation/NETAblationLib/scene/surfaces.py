@@ -21,6 +21,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from ..core.errors import GeometryError
 from ..core.surfaces import Surface
 from .nodes import create_node
+from .overlays import Key
 from .provenance import Provenance, inputs_of, nodes_with_role
 
 SIGNED_MARGIN = "Signed margin (mm)"
@@ -38,6 +39,7 @@ CONTOUR_COLOR = (0.08, 0.08, 0.10)
 
 #: Radius of the lines at 0 mm and at the margin asked for. User-set.
 _CONTOUR_RADII_MM = (0.45, 0.22)
+_THICK = "thick line"
 
 #: Covers lie this far above the surface, so that they are not lost in it. User-set.
 _COVER_OFFSET_MM = 0.2
@@ -158,17 +160,17 @@ def add_margin_legend(node: Any, title: str = "Signed margin, mm") -> Any:
     return legend
 
 
-def margin_key(node: Any) -> list[tuple[str, tuple[float, float, float]]]:
-    """Words and color of each mark on a margin model beside its bands: the lines and the gray cover."""
-    results = [result for role in (CONTOUR_ROLE, NOT_EVALUABLE_ROLE) for result in nodes_with_role(role)]
+def margin_key(node: Any) -> list[Key]:
+    """The marks on a margin model beside its bands, in words: the lines and the gray cover."""
     prefix = f"{node.GetName()}: "
-    own = [result for result in results if node in inputs_of(result)]
-    return [(result.GetName().removeprefix(prefix), _color_of(result)) for result in own]
-
-
-def _color_of(node: Any) -> tuple[float, float, float]:
-    red, green, blue = node.GetDisplayNode().GetColor()
-    return float(red), float(green), float(blue)
+    keys = []
+    for role, width in ((CONTOUR_ROLE, 2.0), (NOT_EVALUABLE_ROLE, 8.0)):
+        for mark in nodes_with_role(role):
+            if node in inputs_of(mark):
+                words = mark.GetName().removeprefix(prefix)
+                red, green, blue = mark.GetDisplayNode().GetColor()
+                keys.append(Key(words, (red, green, blue), 2.5 * width if words.startswith(_THICK) else width))
+    return keys
 
 
 def polydata(surface: Surface) -> vtk.vtkPolyData:
@@ -245,10 +247,10 @@ def _add_contour(margin: Any, limit_mm: float, radius_mm: float) -> Any | None:
     data.CopyStructure(tube.GetOutput())
     data.GetPointData().SetNormals(tube.GetOutput().GetPointData().GetNormals())
     provenance = Provenance(CONTOUR_ROLE, inputs=(margin,))
-    thickness = "thick" if limit_mm == 0 else "thin"
+    line = _THICK if limit_mm == 0 else "thin line"
     return _add_model(
         data,
-        f"{margin.GetName()}: {thickness} line: {limit_mm:g} mm",
+        f"{margin.GetName()}: {line}: {limit_mm:g} mm",
         provenance,
         CONTOUR_COLOR,
         1.0,

@@ -35,7 +35,7 @@ from ..core.errors import InputError
 from . import points, probes, segmentations, surfaces
 from .messages import captured_messages
 from .offscreen import png_of
-from .overlays import WHITE, Color, Overlay
+from .overlays import WHITE, Color, Key, Overlay
 from .view_windows import BACKGROUNDS, SliceView, SpaceView, slice_view, space_view
 
 #: Right and up of the picture in RAS, as Slicer's presets and as radiologists look: from the feet,
@@ -90,7 +90,10 @@ def render_slice(
         view = stack.enter_context(slice_view(size))
         view.look_at(volume, center, axes, field_of_view_mm)
         overlay = Overlay(view.window)
-        entries = [*_segment_entries(chosen), *([("Probe", probes.line_color(probe_lines[0]))] if probe_lines else [])]
+        entries = [
+            *_segment_entries(chosen),
+            *([Key("Probe", probes.line_color(probe_lines[0]))] if probe_lines else []),
+        ]
         _project_probes(overlay, view, probe_lines)
         _mark_places(overlay, view, marks)
         if annotated:
@@ -142,7 +145,7 @@ def render_surfaces(
         view.look_at(focus, _viewing_direction(focus, facing_ras_mm), height_mm)
         overlay = Overlay(view.window, colors.text, shadow=False)
         overlay.title(title)
-        overlay.names([*names, *(surfaces.margin_key(margin) if margin is not None else [])])
+        overlay.names([*(Key(*name) for name in names), *(surfaces.margin_key(margin) if margin is not None else [])])
         _mark_places(overlay, view, marks, colors.text, colors.bottom)
         return png_of(view.window)
 
@@ -279,9 +282,9 @@ def _chosen_segments(outlines: Mapping[Any, Sequence[str]] | Sequence[Any]) -> d
     return {node: segmentations.segment_ids(node) for node in outlines}
 
 
-def _segment_entries(chosen: Mapping[Any, Sequence[str]]) -> list[tuple[str, Color]]:
+def _segment_entries(chosen: Mapping[Any, Sequence[str]]) -> list[Key]:
     return [
-        (segmentations.segment_name(node, segment_id), segmentations.segment_color(node, segment_id))
+        Key(segmentations.segment_name(node, segment_id), segmentations.segment_color(node, segment_id))
         for node, ids in chosen.items()
         for segment_id in ids
     ]
