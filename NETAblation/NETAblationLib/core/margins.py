@@ -14,6 +14,7 @@ Radiol 2021;31:6489: at least 90 % of the 6 mm shell was needed).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,23 +203,24 @@ def measure_margin(
             mask_view(mask, name)
     require_3d(fixed_to_moving)
     _check_fields_of_view(tumor, zone, fixed_to_moving)
-    progress(0.0, "tumor surface")
-    tumor_field = smooth_field(tumor, "tumor")
-    surface = tumor_field.surface()
-    progress(0.2, "zone surface")
-    moving_field = smooth_field(zone, "zone")
+    progress(0.0, "surfaces of tumor and zone")
+    reach_mm = max(float(margin_mm), *SHELLS_MM)
+    with ThreadPoolExecutor(1) as other:  # the zone's surface asks for nothing of the tumor
+        zone_found = other.submit(smooth_field, zone, "zone")
+        tumor_field = smooth_field(tumor, "tumor")
+        surface = tumor_field.surface()
+        progress(0.25, "liver capsule")
+        liver_field = None if liver is None else _liver_field(liver, tumor_field, surface, reach_mm)
+        is_outside, is_subcapsular = _capsule(surface, liver_field, margin_mm)
+        moving_field = zone_found.result()
     progress(0.45, "zone surface in the planning frame")
     zone_field = carry_field(moving_field, fixed_to_moving, surface.centroid_ras_mm)
     zone_surface = zone_field.surface()
     progress(0.55, "signed margins")
     signed_margin_mm = -signed_distance_mm(surface.points_ras_mm, zone_field, zone_surface)
-    progress(0.65, "liver capsule")
-    reach_mm = max(float(margin_mm), *SHELLS_MM)
-    liver_field = None if liver is None else _liver_field(liver, tumor_field, surface, reach_mm)
-    is_outside, is_subcapsular = _capsule(surface, liver_field, margin_mm)
     progress(0.75, "shells and residual")
     surroundings = sample_neighborhoods(tumor, tumor_field, zone_field, liver_field, reach_mm)
-    left_tumor = residual_tumor(tumor, surface, tumor_field, zone_field)
+    left_tumor = residual_tumor(tumor, surface, surroundings, zone_field)
     left_margin = residual_margin(tumor, surface, surroundings, zone_field, liver_field, margin_mm)
     progress(0.95, "summary")
     statistics = _statistics(surface, signed_margin_mm, ~is_subcapsular)
@@ -309,9 +311,8 @@ def _liver_field(liver: sitk.Image, tumor: SmoothField, surface: Surface, reach_
 
 def _meets(patch: FieldPatch, field: SmoothField) -> bool:
     """Whether a node inside the patch's shape lies inside the field's."""
-    k, j, i = np.nonzero(patch.values_mm < 0)
-    nodes = frames.apply_matrix(patch.index_to_ras, np.stack([i, j, k], axis=1))
-    return bool((field.evaluate(nodes) < 0).any())
+    at_nodes = field.sample(patch.index_to_ras, patch.values_mm.shape)
+    return bool(((patch.values_mm < 0) & (at_nodes < 0)).any())
 
 
 def _capsule(surface: Surface, liver: SmoothField | None, margin_mm: float) -> tuple[BoolArray, BoolArray]:
@@ -319,8 +320,9 @@ def _capsule(surface: Surface, liver: SmoothField | None, margin_mm: float) -> t
     count = len(surface.points_ras_mm)
     if liver is None:
         return np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    distance_mm = -signed_distance_mm(surface.points_ras_mm, liver, liver.surface())
-    return distance_mm < 0, distance_mm < margin_mm
+    is_outside = liver.evaluate(surface.points_ras_mm) > 0
+    is_near = liver.surface().distance_mm(surface.points_ras_mm, at_most_mm=2 * margin_mm) < margin_mm
+    return is_outside, is_outside | is_near
 
 
 # --- figures ------------------------------------------------------------------------------
@@ -363,7 +365,7 @@ def _weighted_percentile(values: FloatArray, weights: FloatArray, percent: float
 
 
 def _share(surface: Surface, chosen: BoolArray) -> float:
-    return float(surface.point_areas_mm2[chosen].sum() / surface.area_mm2)
+    return float(surface.point_areas_mm2[chosen].sum() / surface.point_areas_mm2.sum())
 
 
 def _half_voxel_diagonal_mm(image: sitk.Image) -> float:
