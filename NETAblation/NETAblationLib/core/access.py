@@ -40,6 +40,10 @@ _LEAST_HU, _PADDING_HU = -1500.0, -3000.0
 #: Spacing of the grid in mm, and of the samples along a line. User-set.
 _SPACING_MM = 2.0
 _STEP_MM = 1.0
+#: Layers of nodes that are taken off to part the body from the table, and back on. User-set.
+_THIN_NODES = 2
+#: Radius of the disk that closes gaps in the outline of the body where there is tissue, in mm. User-set.
+_WALL_GAP_MM = 50.0
 #: Pieces of air or dense tissue below this many nodes are noise. User-set.
 _LEAST_NODES = 8
 #: Less of the image above AIR_HU than this, or none below, is no CT of a body in HU. User-set.
@@ -90,11 +94,13 @@ class Ways:
     entry_mm: FloatArray
 
 
-def survey(image: sitk.Image, liver: sitk.Image, obstacles: Mapping[str, sitk.Image]) -> Surroundings:
+def survey(
+    image: sitk.Image, liver: sitk.Image, tumor: sitk.Image, obstacles: Mapping[str, sitk.Image]
+) -> Surroundings:
     """Find body, air and dense tissue in a CT and join them with the given obstacles.
 
-    `liver` and the obstacles may lie on grids of their own. Raises InputError for an image that
-    is no CT of a body in HU.
+    All masks may lie on grids of their own; the tumor is part of the liver also where its mask
+    leaves it out. Raises InputError for an image that is no CT of a body in HU.
     """
     grid = _grid_over(image)
     resampled = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, _PADDING_HU, sitk.sitkFloat32)
@@ -106,14 +112,14 @@ def survey(image: sitk.Image, liver: sitk.Image, obstacles: Mapping[str, sitk.Im
             f"planning needs a CT in HU with the skin in it: {100 * share:.1f} % of this image lie above {AIR_HU:g} HU"
         )
     body = _body(hu > AIR_HU)
-    in_liver = _on_grid(liver, grid)
+    in_liver = _on_grid(liver, grid) | _on_grid(tumor, grid)
     spared = ndimage.binary_dilation(in_liver)
     layers = {
         DENSE: (_without_specks((hu > DENSE_HU) & body & ~spared), DENSE_CLEARANCE_MM),
         AIR: (_without_specks((hu < AIR_HU) & body & ~in_liver), CLEARANCE_MM),
     }
     for name, mask in obstacles.items():
-        layers[name] = (_on_grid(mask, grid), CLEARANCE_MM)
+        layers[name] = (_on_grid(mask, grid) | _touched(mask, grid), CLEARANCE_MM)
     lower, _ = frames.bounding_box_ras(grid)
     return Surroundings(
         lower + 0.5 * _SPACING_MM,
@@ -146,7 +152,6 @@ def follow(
     direction: FloatArray,
     tips_mm: FloatArray,
     longest_mm: float,
-    beside_allowed: str | None = None,
 ) -> Ways:
     """Follow lines from their tips back to the skin.
 
@@ -172,7 +177,8 @@ def follow(
     blocked = needed & ~clear
     # Blocked anywhere between a sample and the skin: a running sum from the skin inward.
     blocked_from_skin = np.cumsum(blocked[:, ::-1], axis=1)[:, ::-1] > 0
-    tip_index = np.clip(np.round((deepest - tips_mm) / _STEP_MM).astype(int), 0, len(along) - 1)
+    # The sample at the tip, or the next one ahead of it.
+    tip_index = np.clip(np.floor((deepest - tips_mm) / _STEP_MM + 1e-6).astype(int), 0, len(along) - 1)
     tip_points = bases_ras_mm[:, None] + tips_mm[None, :, None] * direction
     in_liver = surroundings.sample(surroundings.liver, tip_points, 0.0) >= 0.5
     short_enough = tips_mm[None, :] + entry[:, None] <= longest_mm
@@ -217,28 +223,44 @@ def _grid_over(image: sitk.Image) -> sitk.Image:
 
 
 def _on_grid(mask: sitk.Image, grid: sitk.Image) -> BoolArray:
-    """A mask on the grid; no part of it is lost between the nodes, however thin."""
-    inside = sitk.GetArrayFromImage(
-        sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
-    )
-    inside = inside != 0
-    if min(mask.GetSpacing()) < min(grid.GetSpacing()):
-        k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
-        to_grid = frames.ras_to_index_matrix(grid) @ frames.index_to_ras_matrix(mask)
-        index = np.round(frames.apply_matrix(to_grid, np.stack([i, j, k], axis=1))).astype(int)[:, ::-1]
-        index = index[np.all((index >= 0) & (index < inside.shape), axis=1)]
-        inside[tuple(index.T)] = True
-    return inside
+    """Which nodes of the grid lie in a mask."""
+    resampled = sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
+    return sitk.GetArrayFromImage(resampled) != 0
+
+
+def _touched(mask: sitk.Image, grid: sitk.Image) -> BoolArray:
+    """The nodes nearest to the voxels of a mask: so no part of it is lost between nodes, however thin."""
+    touched = np.zeros(grid.GetSize()[::-1], dtype=bool)
+    k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
+    to_grid = frames.ras_to_index_matrix(grid) @ frames.index_to_ras_matrix(mask)
+    index = np.round(frames.apply_matrix(to_grid, np.stack([i, j, k], axis=1))).astype(int)[:, ::-1]
+    index = index[np.all((index >= 0) & (index < touched.shape), axis=1)]
+    touched[tuple(index.T)] = True
+    return touched
 
 
 def _body(tissue: BoolArray) -> BoolArray:
     """The largest piece of tissue, without the table, with its cavities filled slice by slice."""
-    core = ndimage.binary_erosion(tissue, iterations=2)
+    core = ndimage.binary_erosion(tissue, iterations=_THIN_NODES)
     labels, count = ndimage.label(core if core.any() else tissue)
     largest = labels == (np.bincount(labels.ravel())[1:].argmax() + 1 if count else 0)
-    # Grown back within the tissue by a little more than was eroded, which does not reach the table.
-    body = ndimage.binary_dilation(largest, iterations=3, mask=tissue) if core.any() else largest
-    return np.array([ndimage.binary_fill_holes(part) for part in body])
+    if core.any():
+        # Grown back by a little more than was eroded, which does not reach the table, but where a wall
+        # between skin and lung or bowel is as thin as what was eroded, across the whole gap in it.
+        outline = np.array([_closed(part) for part in largest])
+        wall = tissue & ndimage.binary_dilation(outline, iterations=_THIN_NODES + 1)
+        largest = ndimage.binary_propagation(largest, mask=wall)
+    return np.array([ndimage.binary_fill_holes(part) for part in largest])
+
+
+def _closed(part: BoolArray) -> BoolArray:
+    """A slice with the gaps in its outline closed that a disk of _WALL_GAP_MM does not enter."""
+    if not part.any():
+        return part
+    radius = _WALL_GAP_MM / _SPACING_MM
+    pad = int(radius) + 2
+    near = ndimage.distance_transform_edt(~np.pad(part, pad)) <= radius
+    return np.asarray(ndimage.distance_transform_edt(near) > radius)[pad:-pad, pad:-pad]
 
 
 def _without_specks(mask: BoolArray) -> BoolArray:

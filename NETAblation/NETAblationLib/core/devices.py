@@ -9,7 +9,7 @@ preclinical work was weak in vivo (Ruiter, Eur Radiol 2019;29:4026).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,8 @@ class Device:
             raise DeviceError(f"device '{self.id}': a setting's name stands twice ({', '.join(names)})")
         if self.shaft_length_mm is not None:
             _require_length(self.shaft_length_mm, f"device '{self.id}': shaft_length_mm")
+        if self.gauge is not None and not (np.isfinite(self.gauge) and self.gauge > 0):
+            raise DeviceError(f"device '{self.id}': gauge {self.gauge} is not a number above 0")
 
     def setting(self, name: str) -> ZoneSetting:
         """The setting of a name; raises DeviceError, listing those there are."""
@@ -123,18 +125,17 @@ class Device:
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
             raise DeviceError(f"{name}: 'settings' is not a list of settings")
         try:
-            settings = tuple(ZoneSetting(**_known(row, ZoneSetting, f"{name}, setting")) for row in rows)
-            return cls(settings=settings, **_known(values, cls, name))
-        except TypeError as error:
-            raise DeviceError(f"{name}: {error}") from error
-        except DeviceError as error:
+            settings = tuple(ZoneSetting(**_known(row, ZoneSetting, f"setting {n}")) for n, row in enumerate(rows, 1))
+            return cls(**_known({**values, "settings": settings}, cls, "device"))
+        except (DeviceError, TypeError) as error:
             raise DeviceError(f"{name}: {error}") from error
 
 
 def load_catalogue(extra_file: str | Path | None = None) -> dict[str, Device]:
     """All devices by id, the default one first; `extra_file` adds or replaces one of the user's own.
 
-    Raises DeviceError, naming the file, for a file that is not sound.
+    Raises DeviceError, naming the file, for a file that is not sound, InputError for one that
+    cannot be read.
     """
     files = sorted(_FOLDER.glob("*.json"))
     if not files:
@@ -161,8 +162,11 @@ def _load(file: Path) -> Device:
 
 
 def _known(values: Mapping[str, Any], kind: type, name: str) -> dict[str, Any]:
-    """The values, if all are fields of `kind` and numbers are numbers."""
+    """The values, if all are fields of `kind`, none is missing, and numbers are numbers."""
     types = {field.name: str(field.type) for field in fields(kind)}
+    missing = [field.name for field in fields(kind) if field.default is MISSING and field.name not in values]
+    if missing:
+        raise DeviceError(f"{name}: lacks {', '.join(missing)}")
     unknown = sorted(set(values) - set(types))
     if unknown:
         raise DeviceError(f"{name}: unknown {', '.join(unknown)}; units stand in the names, as in 'short_axis_mm'")

@@ -34,8 +34,6 @@ DEFAULT_SHAFT_MM = 200.0
 
 #: Directions that are tried, how many of them are covered greedily, and exactly. User-set.
 _DIRECTIONS, _GREEDY_DIRECTIONS, _EXACT_DIRECTIONS = 500, 30, 4
-#: Time for each integer program, in s. User-set.
-_SOLVER_S = 4.0
 #: Points of the target and of each shell for the cover, and as many to find gaps in it. User-set.
 _COVER_POINTS, _SHELL_POINTS = 2_000, 500
 _GAP_POINTS, _GAP_SHELL_POINTS = 30_000, 6_000
@@ -52,7 +50,7 @@ _SHIFT_MM = 4.0
 #: A way longer by 100 mm, or at right angles to the axial plane, costs this share of a probe. User-set.
 _LENGTH_COST, _OBLIQUE_COST = 0.15, 0.10
 #: Cost of one more ablation on a probe that is in place, as a share of a probe. User-set.
-_ABLATION_COST = 0.2
+_ABLATION_COST = 0.1
 #: How many times more than a point of the margin it costs to leave out one of the tumor, of the shell
 #: halfway through the margin, and of the outer edge. User-set.
 _TUMOR_PRICE, _HALFWAY_PRICE, _EDGE_PRICE = 100.0, 10.0, 0.5
@@ -299,8 +297,8 @@ class Search:
         number = 0
         while number < len(draft.places):
             row = draft.places[number]
-            trials = [draft.with_places(number, [*row[:m], *row[m + 1 :]]) for m in range(len(row))]
-            better = next((trial for trial in trials if is_enough(trial)), None)
+            trials = (self._legal(draft.with_places(number, [*row[:m], *row[m + 1 :]])) for m in range(len(row)))
+            better = next((trial for trial in trials if trial is not None and is_enough(trial)), None)
             if better is None:
                 number += 1
             else:
@@ -386,13 +384,13 @@ class Candidates:
 
     def draft(self, price: FloatArray) -> Draft:
         """The fewest lines, then the fewest places on them."""
-        chosen = covering.fewest_rows(self.line_covers, price, self.line_cost, _SOLVER_S).chosen
+        chosen = covering.fewest_rows(self.line_covers, price, self.line_cost).chosen
         on_chosen = np.flatnonzero(np.isin(self.line_of_place, chosen))
         if not len(on_chosen):
             return Draft()
         # A place nearer to the middle of its line is better where both would do.
         cost = _ABLATION_COST + 1e-4 * np.abs(self.place_mm[on_chosen])
-        cover = covering.fewest_rows(self.place_covers[on_chosen], price, cost, _SOLVER_S)
+        cover = covering.fewest_rows(self.place_covers[on_chosen], price, cost)
         places = on_chosen[cover.chosen]
         used = np.unique(self.line_of_place[places])
         rows = tuple(

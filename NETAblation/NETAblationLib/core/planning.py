@@ -26,7 +26,7 @@ from .errors import FormatError, GeometryError, InputError
 from .images import as_mask, image_hash, require_3d_finite
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
 from .placement import DEFAULT_SHAFT_MM, TARGET_SHARE, Search
-from .probes import Probe, is_in_zone, zone_surface
+from .probes import Probe, is_in_zone, zone_margin_mm, zone_surface
 from .progress import ProgressCallback, silent, span
 from .surfaces import Surface
 from .targets import Target
@@ -141,7 +141,7 @@ def plan_probes(
     target = Target.of(masks["tumor"], masks["liver"], float(margin_mm))
     progress(0.1, "ways from the skin")
     given = {name: masks[name] for name in (obstacles or {})}
-    surroundings = access.survey(image, masks["liver"], given)
+    surroundings = access.survey(image, masks["liver"], masks["tumor"], given)
     probes = Search(target, surroundings, device).run(span(progress, 0.2, 0.9))
     progress(0.9, "measuring the plan")
     plan = _measured(probes, target, surroundings, given, device, start, image, masks)
@@ -154,9 +154,9 @@ def _checked(
 ) -> dict[str, sitk.Image]:
     """All masks as 0 and 1, proved to lie in the frame of the image."""
     require_3d_finite(image, "planning image")
-    reserved = {"tumor", "liver", access.AIR, access.DENSE} & set(obstacles)
-    if reserved:
-        raise InputError(f"obstacle '{reserved.pop()}': this name is taken; give it another")
+    for name in ("image", "tumor", "liver", access.AIR, access.DENSE):
+        if name in obstacles:
+            raise InputError(f"obstacle '{name}': this name is taken; give it another")
     masks = {"tumor": as_mask(tumor, "tumor"), "liver": as_mask(liver, "liver")}
     masks |= {name: as_mask(mask, f"obstacle '{name}'") for name, mask in obstacles.items()}
     for name, mask in masks.items():
@@ -193,7 +193,7 @@ def _measured(
     mam = None
     if target.is_evaluable.any():
         evaluable = target.surface.points_ras_mm[target.is_evaluable]
-        mam = float((np.where(is_in_zone(probes, evaluable), 1.0, -1.0) * zone.distance_mm(evaluable)).min())
+        mam = float(zone_margin_mm(probes, evaluable, zone).min())
     limitations = [
         *_shortfalls(tumor_share, target_share, mam, target),
         *_reached_obstacles(probes, obstacles),

@@ -154,15 +154,15 @@ def is_in_zone(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> npt.NDA
 def near_distance_mm(
     axial_mm: FloatArray, beside_mm: FloatArray, long_axis_mm: float, short_axis_mm: float
 ) -> FloatArray:
-    """Signed distance to one zone to first order, negative inside, (N,): exact where it is zero.
+    """Signed distance to one zone to first order, negative inside, (N,): exact on its surface, and for a sphere.
 
     `axial_mm` and `beside_mm` (N,) are the distances from the zone's center along the probe and at
-    right angles to it.
+    right angles to it. Nowhere deeper than half of the shorter axis.
     """
     a, b = 0.5 * long_axis_mm, 0.5 * short_axis_mm
-    level = (axial_mm / a) ** 2 + (beside_mm / b) ** 2
-    gradient = 2 * np.hypot(axial_mm / a**2, beside_mm / b**2)
-    return np.maximum((level - 1.0) / np.maximum(gradient, 1e-9), -min(a, b))
+    level = np.hypot(axial_mm / a, beside_mm / b)
+    slope = np.hypot(axial_mm / a**2, beside_mm / b**2) / np.maximum(level, 1e-9)
+    return np.maximum((level - 1.0) / np.maximum(slope, 1e-9), -min(a, b))
 
 
 def zone_mask(probes: Sequence[Probe], reference: sitk.Image) -> sitk.Image:
@@ -212,14 +212,17 @@ def zone_surface(probes: Sequence[Probe], spacing_mm: float = _SURFACE_SPACING_M
     return Surface(lower + spacing_mm * points, triangles)
 
 
-def zone_margin_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> FloatArray:
-    """Distance in mm from points (N, 3) to the surface of the united zones, positive inside; (N,).
+def zone_margin_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike, surface: Surface) -> FloatArray:
+    """Distance in mm of points (N, 3) to the surface of the united zones, positive inside; (N,).
 
-    Unlike :func:`zone_signed_distance_mm` true inside several zones as well, to about 0.05 mm.
+    `surface` is that of :func:`zone_surface`. Exact outside and in one zone; inside several, where
+    :func:`zone_signed_distance_mm` is only a bound, as exact as the surface is.
     """
     points = frames.as_points(points_ras_mm)
-    sign = np.where(is_in_zone(probes, points), 1.0, -1.0)
-    return sign * zone_surface(probes).distance_mm(points)
+    margin = -zone_signed_distance_mm(probes, points)
+    inside = margin > 0
+    margin[inside] = np.maximum(margin[inside], surface.distance_mm(points[inside]))
+    return margin
 
 
 def _along_and_beside(points: FloatArray, ablation: Ablation, direction: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from scipy.spatial import cKDTree
 
 from .errors import GeometryError
 from .surfaces import SmoothField, Surface, signed_distance_mm, smooth_field, smooth_field_near
@@ -18,6 +19,8 @@ BoolArray = npt.NDArray[np.bool_]
 _POINT_SPACING_MM = (0.5, 5.0)
 #: How much less than the distance the smooth field of a mask may be, away from its surface, in mm.
 _FIELD_SLACK_MM = 3.0
+#: A direction along which the points of a surface are put in order; at odds with the axes of any grid.
+_SORTING_AXIS = np.array([1.0, 2.0**0.5, 3.0**0.5])
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,28 @@ class Target:
         level = self.tumor_field.evaluate(points)
         near = level < self.margin_mm + _FIELD_SLACK_MM
         points, is_tumor = points[near], level[near] < 0
-        inside = is_tumor.copy()
-        inside[~is_tumor] = self.surface.distance_mm(points[~is_tumor]) <= self.margin_mm
-        inside &= is_tumor | (self.liver_field.evaluate(points) < 0)
+        inside = is_tumor | (self.liver_field.evaluate(points) < 0)
+        beside = np.flatnonzero(inside & ~is_tumor)
+        inside[beside] = self._is_within_margin(points[beside])
         return points[inside], is_tumor[inside], spacing**3 / 1000.0
+
+    def _is_within_margin(self, points: FloatArray) -> BoolArray:
+        """Which points (N, 3) lie within the margin of the tumor's surface."""
+        corners = self.surface.points_ras_mm[self.surface.triangles]
+        edge_mm = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max()
+        # The nearest vertex is at most an edge farther than the surface: it decides for most points.
+        vertex_mm = cKDTree(self.surface.points_ras_mm).query(points)[0]
+        within = np.asarray(vertex_mm <= self.margin_mm)
+        unsure = np.flatnonzero(~within & (vertex_mm <= self.margin_mm + edge_mm))
+        within[unsure] = self.surface.distance_mm(points[unsure]) <= self.margin_mm
+        return within
 
     def shell_points(self, distance_mm: float, count: int) -> FloatArray:
         """About `count` points (N, 3) on the tumor's surface moved outward by a distance, in the liver."""
         step = max(1, len(self.surface.points_ras_mm) // count)
-        points = self.surface.points_ras_mm[::step] + distance_mm * self.surface.point_normals[::step]
+        # In an order that is the same however the mask is stored; no two points are level in it.
+        chosen = np.argsort(self.surface.points_ras_mm @ _SORTING_AXIS)[::step]
+        points = self.surface.points_ras_mm[chosen] + distance_mm * self.surface.point_normals[chosen]
         if distance_mm == 0.0:
             return points
         return points[self.liver_field.evaluate(points) < 0]

@@ -1,0 +1,114 @@
+"""Probe plans for lesions in a synthetic trunk: ours beside a greedy packing of zones, both measured alike."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import SimpleITK as sitk
+
+from NETAblationLib.core.devices import Device, load_catalogue
+from NETAblationLib.core.planning import plan_probes
+from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_margin_mm, zone_surface
+from NETAblationLib.core.targets import Target
+from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere, voxel_centers
+
+_BODY, _LIVER = ellipsoid((0, 0, 0), (120.0, 85.0, 140.0)), ellipsoid((20, 0, 0), (85.0, 65.0, 70.0))
+_CENTER = (25.3, 4.2, -1.7)
+_OBLONG = ellipsoid(_CENTER, (26.0, 18.0, 14.0), rotation((1, 2, 3), 40.0))
+_AT_CAPSULE = intersection(sphere((20.0, 57.0, 0.0), 12.0), _LIVER)
+#: Name, shape, margin in mm and device of each row.
+_LESIONS: list[tuple[str, Level, float, str]] = [
+    ("15 mm", sphere(_CENTER, 7.5), 5.0, "emprint-mwa"),
+    ("22 mm", sphere(_CENTER, 11.0), 5.0, "emprint-mwa"),
+    ("22 mm", sphere(_CENTER, 11.0), 10.0, "emprint-mwa"),
+    ("24 mm, capsule", _AT_CAPSULE, 5.0, "emprint-mwa"),
+    ("30 mm", sphere(_CENTER, 15.0), 5.0, "emprint-mwa"),
+    ("30 mm", sphere(_CENTER, 15.0), 5.0, "cooled-rf-3cm"),
+    ("52 x 36 x 28 mm", _OBLONG, 5.0, "emprint-mwa"),
+    ("40 mm", sphere(_CENTER, 20.0), 5.0, "emprint-mwa"),
+    ("40 mm", sphere(_CENTER, 20.0), 5.0, "cooled-rf-3cm"),
+]
+#: The packing: points that it covers, distance of its places, and the share of the target at which it stops.
+_POINTS, _PITCH_MM, _ENOUGH = 4_000, 4.0, 0.99
+
+
+def _trunk() -> tuple[sitk.Image, sitk.Image]:
+    """CT with two rows of ribs, and the liver."""
+    image = grid((-130, -95, -80), (130, 95, 80), (2.5, 2.5, 2.5))
+    centers = voxel_centers(image)
+    hu = np.where(_BODY(centers) < 0, 40.0, -1000.0)
+    wall = np.abs(ellipsoid((0, 0, 0), (107.0, 76.0, 125.0))(centers)) < 0.05
+    hu[wall & (np.abs(centers[:, 2] % 22.0 - 11.0) < 4.0)] = 600.0
+    trunk = sitk.GetImageFromArray(hu.reshape(image.GetSize()[::-1]).astype(np.float32))
+    trunk.CopyInformation(image)
+    return trunk, mask_of(_LIVER, image)
+
+
+def _packed(target: Target, device: Device) -> tuple[Probe, ...]:
+    """The largest zone, again and again where it covers most of what is left; all come from the right, freely."""
+    setting = max(device.settings, key=lambda s: s.short_axis_mm**2 * s.long_axis_mm)
+    points, is_tumor, _ = target.points(_POINTS)
+    lower, upper = points.min(axis=0), points.max(axis=0)
+    size = np.ceil((upper - lower) / _PITCH_MM).astype(int) + 1
+    places = lower + _PITCH_MM * np.indices(size).reshape(3, -1).T
+    semi = np.array([setting.long_axis_mm, setting.short_axis_mm, setting.short_axis_mm]) / 2
+    covers = np.linalg.norm((points - places[:, None]) / semi, axis=2) <= 1.0
+    left, chosen = np.ones(len(points), dtype=bool), []
+    while left.mean() > 1.0 - _ENOUGH or left[is_tumor].any():
+        best = int((covers @ left.astype(np.float32)).argmax())
+        chosen.append(places[best])
+        left &= ~covers[best]
+    lines: dict[tuple[float, float], list[np.ndarray]] = {}
+    for place in chosen:
+        lines.setdefault((place[1], place[2]), []).append(place)
+    probes = []
+    for row in lines.values():
+        deepest = min(row, key=lambda place: place[0])
+        ablations = tuple(
+            Ablation(setting.name, tuple(place), setting.short_axis_mm, setting.long_axis_mm) for place in row
+        )
+        tip = deepest - [setting.center_to_tip_mm, 0, 0]
+        probes.append(Probe((130.0, deepest[1], deepest[2]), tuple(tip), ablations))
+    return tuple(probes)
+
+
+def _measured(probes: tuple[Probe, ...], target: Target) -> str:
+    points, is_tumor, _ = target.points(60_000)
+    covered = is_in_zone(probes, points)
+    surface = target.surface.points_ras_mm[target.is_evaluable]
+    mam = f"{zone_margin_mm(probes, surface, zone_surface(probes)).min():7.1f}" if len(surface) else f"{'-':>7}"
+    ablations = sum(len(probe.ablations) for probe in probes)
+    return (
+        f"{len(probes):9d} {ablations:9d} {100 * covered[is_tumor].mean():8.2f} {100 * covered.mean():9.2f} {mam} "
+        f"{zone_surface(probes).volume_ml:8.0f}"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    devices = load_catalogue()
+    trunk, liver = _trunk()
+    print(
+        f"{'lesion':16s} {'margin':>6s} {'device':14s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
+        f"{'tumor %':>8s} {'target %':>9s} {'MAM mm':>7s} {'zone ml':>8s} {'s':>6s}"
+    )
+    for name, level, margin_mm, device in _LESIONS:
+        around = grid((-20, -30, -36), (60, 74, 32), (1.0, 1.0, 1.0))
+        tumor = mask_of(level, around)
+        target = Target.of(tumor, liver, margin_mm)
+        for method in ("ours", "packing"):
+            start = time.perf_counter()
+            if method == "ours":
+                probes = plan_probes(trunk, tumor, liver, device=devices[device], margin_mm=margin_mm).probes
+            else:
+                probes = _packed(target, devices[device])
+            seconds = time.perf_counter() - start
+            print(
+                f"{name:16s} {margin_mm:6.0f} {device:14s} {method:8s} {_measured(probes, target)} {seconds:6.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

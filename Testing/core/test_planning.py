@@ -1,0 +1,615 @@
+"""Plans re-measured independently: on analytic shapes, by voxel counting, and by enumerating every cover."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from NETAblationLib.core import access, frames
+from NETAblationLib.core.covering import fewest_rows, greedy_rows
+from NETAblationLib.core.devices import load_catalogue
+from NETAblationLib.core.errors import (
+    Cancelled,
+    ComputationError,
+    EmptyMaskError,
+    FormatError,
+    GeometryError,
+    InputError,
+)
+from NETAblationLib.core.margins import MAX_MARGIN_MM
+from NETAblationLib.core.planning import Plan, plan_probes
+from NETAblationLib.core.targets import Target
+from support.shapes import (
+    difference,
+    ellipsoid,
+    grid,
+    intersection,
+    mask_of,
+    rotation,
+    sphere,
+    union,
+    voxel_centers,
+)
+
+CATALOGUE = load_catalogue()
+MWA, RFA = CATALOGUE["emprint-mwa"], CATALOGUE["cooled-rf-3cm"]
+
+BODY_AXES = np.array([75.0, 60.0, 80.0])
+BODY, LIVER = ellipsoid((0, 0, 0), BODY_AXES), ellipsoid((8, 0, 0), (52.0, 44.0, 40.0))
+LOW, HIGH = (-85.0, -70.0, -46.0), (85.0, 70.0, 46.0)
+CENTER = (10.3, 4.2, -1.7)
+RIBS = intersection(
+    difference(ellipsoid((0, 0, 0), 0.93 * BODY_AXES), ellipsoid((0, 0, 0), 0.85 * BODY_AXES)),
+    lambda p: np.abs((p[:, 2] + 2.0) % 18.0 - 9.0) - 3.0,
+)
+OBSTACLES = {"gallbladder": sphere((-20, 30, -6), 8.0), "portal vein": sphere((34, -14, 2), 5.0)}
+
+LESIONS = {
+    "15 mm": sphere(CENTER, 7.5),
+    "oblong": ellipsoid(CENTER, (15.0, 8.0, 9.0), rotation((0.3, 0.2, 1.0), 35.0)),
+    "28 mm": sphere(CENTER, 14.0),
+    "subcapsular": sphere((8.0, 34.0, 0.0), 8.0),  # 2 mm beneath the capsule
+    "at the capsule": intersection(sphere((8.0, 38.0, 0.0), 8.0), LIVER),
+}
+PLACES = {"subcapsular": (8.0, 34.0, 0.0), "at the capsule": (8.0, 38.0, 0.0)}
+"""Where lesions lie that are not at the center."""
+
+
+def ct(spacing=(3.0, 3.0, 3.0), direction=None):
+    """A trunk with ribs in air, in HU."""
+    image = grid(LOW, HIGH, spacing, direction)
+    centers = voxel_centers(image)
+    hu = np.where(BODY(centers) < 0, 40.0, -1000.0)
+    hu[RIBS(centers) < 0] = 700.0
+    made = sitk.GetImageFromArray(hu.reshape(image.GetSize()[::-1]).astype(np.float32))
+    made.CopyInformation(image)
+    return made
+
+
+def box(center, half_mm, spacing_mm, turn=None):
+    """An empty cube of a grid about a point."""
+    return grid(tuple(np.subtract(center, half_mm)), tuple(np.add(center, half_mm)), (spacing_mm,) * 3, turn)
+
+
+@functools.cache
+def inputs(lesion, obstacles=False, direction=None):
+    """Image, tumor, liver and obstacles of a lesion; `direction` is (axis, degrees) of all grids."""
+    turn = None if direction is None else rotation(*direction)
+    tumor = mask_of(LESIONS[lesion], box(PLACES.get(lesion, CENTER), 17, 1.0, turn))
+    liver = mask_of(LIVER, box((8, 0, 0), 53, 2.0, turn))
+    masks = {}
+    if obstacles:
+        gallbladder, vein = OBSTACLES["gallbladder"], OBSTACLES["portal vein"]
+        masks = {
+            "gallbladder": mask_of(gallbladder, box((-20, 30, -6), 10, 1.25, turn)),
+            "portal vein": mask_of(vein, box((34, -14, 2), 7, 1.25, turn)),
+        }
+    return ct(direction=turn), tumor, liver, masks
+
+
+@functools.cache
+def planned(lesion, device=MWA.id, margin_mm=5.0, obstacles=False, direction=None):
+    """The plan for a lesion, made once for all tests."""
+    image, tumor, liver, masks = inputs(lesion, obstacles, direction)
+    return plan_probes(image, tumor, liver, obstacles=masks, device=CATALOGUE[device], margin_mm=margin_mm)
+
+
+def plan(lesion="15 mm", device=MWA, **options):
+    """A plan made anew, with some inputs replaced."""
+    image, tumor, liver, masks = inputs(lesion, False)
+    values = {"image": image, "tumor": tumor, "liver": liver, "obstacles": masks, "device": device, **options}
+    return plan_probes(**values)
+
+
+def zone_level(document):
+    """The level function of the united zones of a plan's JSON: ellipsoids with their long axis along the probe."""
+    zones = []
+    for probe in document["probes"]:
+        along = np.subtract(probe["tip_ras_mm"], probe["entry_ras_mm"])
+        axes = np.linalg.svd(along[None] / np.linalg.norm(along))[2].T
+        for ablation in probe["ablations"]:
+            semi = np.array([ablation["long_axis_mm"], ablation["short_axis_mm"], ablation["short_axis_mm"]]) / 2
+            zones.append(ellipsoid(ablation["center_ras_mm"], semi, axes))
+    return union(*zones)
+
+
+def counted(document, lesion, margin_mm, spacing=0.8):
+    """Shares of tumor and target covered, least margin and target in ml, from voxels of the analytic shapes."""
+    reference = box(PLACES.get(lesion, CENTER), 26, spacing)
+    centers, shape = voxel_centers(reference), reference.GetSize()[::-1]
+    zone, tumor, liver = (level(centers) < 0 for level in (zone_level(document), LESIONS[lesion], LIVER))
+
+    def away(inside):
+        """Distance to a shape, whose surface lies half a voxel before the first center inside."""
+        return ndimage.distance_transform_edt(~inside.reshape(shape), sampling=spacing).ravel() - spacing / 2
+
+    target = tumor | ((away(tumor) <= margin_mm) & liver)
+    surface = (away(~tumor) < spacing) & tumor & (away(~liver) >= margin_mm + spacing)
+    margin = np.where(zone, away(~zone), -away(zone))[surface].min() if surface.any() else None
+    return zone[tumor].mean(), zone[target].mean(), margin, target.sum() * spacing**3 / 1000
+
+
+def require_safe_paths(plan, device, obstacles=None):
+    """Every probe again, along its line at 0.25 mm, on the analytic shapes."""
+    longest = device.shaft_length_mm or 200.0
+    for probe in plan.to_dict()["probes"]:
+        entry, tip = np.array(probe["entry_ras_mm"]), np.array(probe["tip_ras_mm"])
+        length = np.linalg.norm(tip - entry)
+        assert probe["length_mm"] == pytest.approx(length)
+        assert length <= longest
+        inward = (tip - entry) / length
+        outside, beneath = entry - np.arange(3.0, 60.0)[:, None] * inward, np.arange(3.0, length, 0.25)[:, None]
+        assert np.all(BODY(outside) > 0)
+        assert np.all(BODY(entry + beneath * inward) < 0)
+        assert np.all((entry > LOW) & (entry < HIGH))
+        assert LIVER(tip[None])[0] < 0.03
+        line = entry + np.arange(0.0, length + 0.25, 0.25)[:, None] * inward
+        for level in (obstacles or {}).values():
+            assert level(line).min() >= access.CLEARANCE_MM - 0.9  # a voxel of 1.25 mm and a node of 2 mm
+        ball = np.vstack([np.zeros((1, 3)), access.directions(60) * (access.DENSE_CLEARANCE_MM - 1.5)])
+        assert np.all(RIBS((line[:, None] + ball).reshape(-1, 3)) > 0)
+        assert probe["ablations"]
+        for ablation in probe["ablations"]:
+            setting = device.setting(ablation["setting"])
+            assert ablation["short_axis_mm"] == setting.short_axis_mm
+            assert ablation["long_axis_mm"] == setting.long_axis_mm
+            offset = np.array(ablation["center_ras_mm"]) - tip
+            assert np.linalg.norm(np.cross(offset, inward)) < 1e-6
+            assert -(offset @ inward) >= setting.center_to_tip_mm - 1e-6
+        first = probe["ablations"][0]
+        deepest = -(np.array(first["center_ras_mm"]) - tip) @ inward
+        assert deepest == pytest.approx(device.setting(first["setting"]).center_to_tip_mm, abs=1e-6)
+
+
+# --- the fewest rows ----------------------------------------------------------------------
+
+
+def cheapest(covers, price, row_cost):
+    """Every choice of rows tried."""
+    choices = (np.arange(2 ** len(covers))[:, None] >> np.arange(len(covers))) & 1
+    uncovered = (choices @ covers.astype(int)) == 0
+    return (choices @ row_cost + uncovered @ price).min()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(1, 30))
+def test_the_cover_is_the_cheapest_of_all(seed, rows, points):
+    rng = np.random.default_rng(seed)
+    covers = rng.random((rows, points)) < rng.uniform(0.2, 0.4)
+    price = rng.choice([0.0, 0.05, 0.3, 5.0], points)
+    row_cost = rng.uniform(0.8, 1.2, rows)
+    cover, greedy = fewest_rows(covers, price, row_cost), greedy_rows(covers, price, row_cost)
+    for found in (cover, greedy):
+        exact = row_cost[found.chosen].sum() + price[~covers[found.chosen].any(axis=0)].sum()
+        assert found.cost == pytest.approx(exact)
+        assert np.array_equal(found.chosen, np.unique(found.chosen))
+    best = cheapest(covers, price, row_cost)
+    assert best - 1e-9 <= cover.cost <= 1.01 * best + 1e-9
+    assert cover.cost <= greedy.cost
+
+
+@pytest.mark.parametrize("seed", [23, 52, 90])
+def test_a_program_that_rounding_does_not_solve_is_solved_to_the_end(seed):
+    """Chosen among random ones, since greed and diving both end 5 to 15 % above the cheapest cover."""
+    rng = np.random.default_rng(seed)
+    covers = rng.random((12, 30)) < 0.3
+    price, row_cost = rng.choice([0.05, 0.3, 5.0], 30), rng.uniform(0.8, 1.2, 12)
+    best = cheapest(covers, price, row_cost)
+    assert greedy_rows(covers, price, row_cost).cost > 1.04 * best
+    assert fewest_rows(covers, price, row_cost).cost == pytest.approx(best, rel=0.001)
+
+
+def test_greed_is_worse_where_it_is_known_to_be():
+    """Two rows cover all; greed takes the large one across both first."""
+    covers = np.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 1, 0]], bool)
+    price, row_cost = np.full(6, 9.0), np.array([1.0, 1.0, 0.9])
+    assert list(fewest_rows(covers, price, row_cost).chosen) == [0, 1]
+    assert fewest_rows(covers, price, row_cost).cost == pytest.approx(2.0)
+
+
+def test_a_hard_cover_is_solved_to_the_end_and_always_the_same():
+    """Steiner triples: fractions of rows are much cheaper than whole ones, so no bound proves the optimum."""
+    points = list(itertools.product(range(3), repeat=3))
+    lines = {
+        tuple(sorted((a, b, tuple((-x - y) % 3 for x, y in zip(a, b, strict=True)))))
+        for a, b in itertools.combinations(points, 2)
+    }
+    covers = np.array([[point in line for line in sorted(lines)] for point in points])
+    cost = np.ones(27)
+    found = [fewest_rows(covers, np.full(len(lines), 50.0), cost) for _ in range(2)]
+    assert found[0].cost == 18.0  # Fulkerson, Nemhauser and Trotter 1974, problem A27
+    assert np.array_equal(found[0].chosen, found[1].chosen)
+
+
+def test_rows_that_do_not_pay_for_themselves_are_left():
+    covers = np.ones((2, 3), bool)
+    cover = fewest_rows(covers, np.full(3, 0.1), np.full(2, 1.0))
+    assert len(cover.chosen) == 0
+    assert cover.cost == pytest.approx(0.3)
+    nothing = fewest_rows(np.zeros((2, 3), bool), np.full(3, 7.0), np.full(2, 1.0))
+    assert len(nothing.chosen) == 0
+    assert nothing.cost == pytest.approx(21.0)
+
+
+# --- the target ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("margin_mm", [0.0, 3.0, 10.0, MAX_MARGIN_MM])
+@pytest.mark.parametrize("radius_mm", [5.0, 12.0])
+def test_the_target_of_a_ball_is_a_larger_ball(radius_mm, margin_mm):
+    center = np.array([0.3, -0.2, 0.4])
+    tumor = mask_of(sphere(center, radius_mm), grid((-14,) * 3, (14,) * 3, (1.0,) * 3))
+    liver = mask_of(sphere((0, 0, 0), 50.0), grid((-52,) * 3, (52,) * 3, (2.0,) * 3))
+    target = Target.of(tumor, liver, margin_mm)
+    points, is_tumor, voxel_ml = target.points(40_000)
+    exact = 4 / 3 * np.pi * (radius_mm + margin_mm) ** 3 / 1000
+    assert len(points) * voxel_ml == pytest.approx(exact, rel=0.03)
+    assert is_tumor.sum() * voxel_ml == pytest.approx(4 / 3 * np.pi * radius_mm**3 / 1000, rel=0.04)
+    distance = np.linalg.norm(points - center, axis=1)
+    assert distance.max() <= radius_mm + margin_mm + 0.3
+    assert distance[is_tumor].max() <= radius_mm + 0.3
+    shell = np.linalg.norm(target.shell_points(margin_mm, 500) - center, axis=1)
+    assert shell == pytest.approx(radius_mm + margin_mm, abs=0.35)
+    assert target.center_ras_mm == pytest.approx(center, abs=0.1)
+    assert target.is_evaluable.all()
+
+
+def test_the_target_ends_at_the_capsule_and_the_tumor_does_not():
+    tumor_level, cap = sphere((0, 0, 0), 10.0), 6.0
+    image = grid((-40,) * 3, (40,) * 3, (1.0,) * 3)
+    liver = mask_of(lambda p: p[:, 0] - cap + 0.5, image)
+    target = Target.of(mask_of(tumor_level, image), liver, 5.0)
+    points, is_tumor, voxel_ml = target.points(60_000)
+    assert np.all(is_tumor | (points[:, 0] <= cap + 0.4))
+    assert is_tumor.sum() * voxel_ml == pytest.approx(4 / 3 * np.pi, rel=0.03)
+    # Of the ball of 15 mm what is beneath the plane, and of the one of 10 mm what is above it.
+    beneath = np.pi / 3 * (15.0 + cap) ** 2 * (3 * 15.0 - (15.0 + cap)) / 1000
+    above = np.pi / 3 * (10.0 - cap) ** 2 * (3 * 10.0 - (10.0 - cap)) / 1000
+    assert len(points) * voxel_ml == pytest.approx(beneath + above, rel=0.03)
+    # The surface at least 5 mm beneath the capsule is that with x below 1: 11 of 20 mm of the sphere's height.
+    areas = target.surface.point_areas_mm2
+    assert areas[target.is_evaluable].sum() / areas.sum() == pytest.approx(11 / 20, abs=0.03)
+    assert np.all(target.shell_points(5.0, 500)[:, 0] <= cap + 0.4)
+
+
+def test_a_tumor_outside_of_the_liver_is_refused():
+    image = grid((-20,) * 3, (60, 20, 20), (1.5,) * 3)
+    tumor, liver = mask_of(sphere((40, 0, 0), 6.0), image), mask_of(sphere((0, 0, 0), 15.0), image)
+    with pytest.raises(GeometryError, match="tumor: lies outside the liver mask"):
+        Target.of(tumor, liver, 5.0)
+
+
+# --- plans --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lesion", "device", "margin_mm", "obstacles"),
+    [
+        ("15 mm", MWA, 5.0, False),
+        ("15 mm", MWA, 0.0, False),
+        ("oblong", RFA, 5.0, True),
+        ("28 mm", MWA, 5.0, True),
+        ("subcapsular", MWA, 5.0, False),
+        ("at the capsule", MWA, 5.0, True),
+    ],
+    ids=lambda value: getattr(value, "id", value),
+)
+def test_a_plan_is_what_it_says_when_measured_anew(lesion, device, margin_mm, obstacles):
+    plan = planned(lesion, device.id, margin_mm, obstacles)
+    require_safe_paths(plan, device, OBSTACLES if obstacles else None)
+    tumor, target, mam, volume_ml = counted(plan.to_dict(), lesion, margin_mm)
+    assert plan.tumor_coverage_fraction == pytest.approx(tumor, abs=0.003)
+    assert plan.target_coverage_fraction == pytest.approx(target, abs=0.005)
+    assert plan.target_volume_ml == pytest.approx(volume_ml, rel=0.06)
+    assert tumor >= 0.998
+    assert target >= 0.985
+    if mam is None:
+        assert plan.predicted_mam_mm is None
+    else:
+        assert plan.predicted_mam_mm == pytest.approx(mam, abs=0.8)
+    around = voxel_centers(box(PLACES.get(lesion, CENTER), 45, 1.25))
+    zone_ml = (zone_level(plan.to_dict())(around) < 0).sum() * 1.25**3 / 1000
+    assert plan.zone_volume_ml == pytest.approx(zone_ml, rel=0.01)
+
+
+def test_a_lesion_of_15_mm_with_a_margin_of_5_mm_gets_one_probe_and_one_ablation():
+    plan = planned("15 mm")
+    assert plan.probe_count == len(plan.probes) == 1
+    assert len(plan.probes[0].ablations) == 1
+    assert plan.tumor_coverage_fraction == plan.target_coverage_fraction == 1.0
+    # A ball of 12.5 mm fits in the device's smallest zone: no larger one is taken.
+    assert plan.probes[0].ablations[0].setting == min(MWA.settings, key=lambda s: s.short_axis_mm).name
+    # The center of the zone is off by no more than what is free between zone and ball.
+    assert 5.0 <= plan.predicted_mam_mm <= 16.0 - 7.5 + 0.2
+    assert len(plan.limitations) == 1  # how sure the zone sizes are
+    assert "How sure" in plan.limitations[0]
+
+
+def test_the_predicted_margin_is_reached_where_the_zones_allow_it():
+    for lesion, device, margin_mm in (("15 mm", MWA.id, 5.0), ("oblong", MWA.id, 5.0), ("15 mm", MWA.id, 0.0)):
+        assert planned(lesion, device, margin_mm).predicted_mam_mm >= margin_mm - 0.05
+
+
+def test_a_plan_for_28_mm_needs_more_than_one_and_few_probes():
+    plan = planned("28 mm", MWA.id, 5.0, True)
+    # A zone is at most 39 mm across, the target 38: one probe would have to hit its middle within 0.5 mm.
+    assert 1 <= plan.probe_count <= 3
+    plan = planned("28 mm", RFA.id, 5.0)
+    # A zone of 26 mm across: the shadow of the target, 38 mm across, takes 3 disks of 26 mm at the very least.
+    assert 3 <= plan.probe_count <= 5
+    require_safe_paths(plan, RFA)
+
+
+def test_a_margin_that_falls_short_is_said():
+    plan = planned("28 mm", RFA.id, 5.0)
+    said = [text for text in plan.limitations if "predicted margin" in text]
+    assert bool(said) == (plan.predicted_mam_mm < 4.95)
+    if said:
+        assert f"{plan.predicted_mam_mm:.1f} mm" in said[0]
+        assert "5 mm asked for" in said[0]
+
+
+def test_surface_at_the_capsule_is_left_out_of_the_predicted_margin():
+    plan = planned("subcapsular")
+    assert plan.probe_count == 1
+    assert plan.predicted_mam_mm >= 4.5
+    assert any("beyond the liver" in text for text in plan.limitations)
+
+
+def test_a_tumor_wholly_at_the_capsule_has_no_predicted_margin():
+    close = box(CENTER, 15, 1.0)
+    small = plan(tumor=mask_of(sphere(CENTER, 6.0), close), liver=mask_of(sphere(CENTER, 9.0), close))
+    assert small.predicted_mam_mm is None
+    assert json.loads(json.dumps(small.to_dict()))["predicted_mam_mm"] is None
+    assert any("no margin is predicted" in text for text in small.limitations)
+    assert small.tumor_coverage_fraction == 1.0
+
+
+def test_a_liver_mask_without_the_tumor_gives_the_same_plan():
+    _, tumor, liver, _ = inputs("oblong")
+    left_out = sitk.Resample(tumor, liver, sitk.Transform(), sitk.sitkNearestNeighbor)
+    without = plan("oblong", liver=sitk.And(liver, sitk.Not(left_out)))
+    whole = planned("oblong")
+    assert without.probe_count == whole.probe_count
+    assert without.target_coverage_fraction == pytest.approx(whole.target_coverage_fraction, abs=0.005)
+    assert not any("beyond the liver" in text for text in without.limitations)
+
+
+def test_zones_that_reach_an_obstacle_say_how_much():
+    near = sphere(np.add(CENTER, (0, 0, 15)), 6.0)
+    close = box(CENTER, 22, 1.0)
+    made = plan(obstacles={"bile duct": mask_of(near, close)})
+    require_safe_paths(made, MWA, {"bile duct": near})
+    reached = (zone_level(made.to_dict())(voxel_centers(close)) < 0) & (near(voxel_centers(close)) < 0)
+    assert reached.any()
+    (text,) = [text for text in made.limitations if "bile duct" in text]
+    assert float(text.split("reach ")[1].split(" ml")[0]) == pytest.approx(reached.sum() / 1000, rel=0.06)
+
+
+def test_a_lesion_enclosed_by_an_obstacle_names_it():
+    cage = mask_of(difference(sphere(CENTER, 22.0), sphere(CENTER, 18.0)), box(CENTER, 24, 1.0))
+    other = inputs("15 mm", True)[3]["gallbladder"]
+    with pytest.raises(ComputationError, match=r"blocked by vessel cage \(100 % of the directions\), .*gallbladder"):
+        plan(obstacles={"gallbladder": other, "vessel cage": cage})
+
+
+def test_a_lesion_too_deep_for_the_shaft_asks_for_a_longer_device():
+    short = dataclasses.replace(MWA, id="short", shaft_length_mm=30.0)
+    with pytest.raises(ComputationError, match=r"at most 30 mm.*choose a longer device"):
+        plan(device=short)
+
+
+def test_a_shaft_just_long_enough_is_not_exceeded():
+    shortest = planned("15 mm").probes[0].length_mm
+    device = dataclasses.replace(MWA, shaft_length_mm=shortest + 4.0)
+    made = plan(device=device)
+    require_safe_paths(made, device)
+
+
+def test_a_device_without_known_length_has_the_default_one():
+    made = plan(device=dataclasses.replace(MWA, shaft_length_mm=None))
+    assert made.parameters["longest_way_mm"] == 200.0
+    assert made.probes == planned("15 mm").probes
+
+
+# --- the same plan ------------------------------------------------------------------------
+
+
+def comparable(plan):
+    """A plan's document without what must differ."""
+    return {key: value for key, value in plan.to_dict().items() if key not in ("seconds", "input_hashes")}
+
+
+def test_the_same_input_gives_the_same_plan():
+    image, tumor, liver, masks = inputs("oblong", True)
+    first = planned("oblong", RFA.id, 5.0, True)
+    second = plan_probes(image, tumor, liver, obstacles=masks, device=RFA)
+    assert comparable(first) == comparable(second)
+    assert first.input_hashes == second.input_hashes
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_plan_does_not_depend_on_how_images_are_stored(axis):
+    image, tumor, liver, masks = inputs("15 mm", True)
+    flip = [i == axis for i in range(3)]
+    flipped = plan_probes(
+        sitk.Flip(image, flip),
+        sitk.Flip(tumor, flip),
+        sitk.Flip(liver, flip),
+        obstacles={name: sitk.Flip(mask, flip) for name, mask in masks.items()},
+        device=MWA,
+    )
+    plain = planned("15 mm", obstacles=True)
+    assert flipped.probe_count == plain.probe_count == 1
+    for name in ("entry_ras_mm", "tip_ras_mm"):
+        assert getattr(flipped.probes[0], name) == pytest.approx(getattr(plain.probes[0], name), abs=0.05)
+    assert flipped.predicted_mam_mm == pytest.approx(plain.predicted_mam_mm, abs=0.05)
+    assert flipped.target_coverage_fraction == plain.target_coverage_fraction == 1.0
+
+
+def test_the_plan_moves_with_the_patient():
+    image, tumor, liver, masks = (sitk.Image(part) if part else part for part in inputs("15 mm"))
+    shift = np.array([130.0, -64.0, 1020.0])
+    for part in (image, tumor, liver):
+        part.SetOrigin((np.array(part.GetOrigin()) + frames.flip_lps_ras(shift)).tolist())
+    moved, plain = plan_probes(image, tumor, liver, obstacles=masks, device=MWA), planned("15 mm")
+    for name in ("entry_ras_mm", "tip_ras_mm"):
+        found, expected = np.array(getattr(moved.probes[0], name)), np.array(getattr(plain.probes[0], name))
+        assert found == pytest.approx(expected + shift, abs=0.05)
+    assert moved.predicted_mam_mm == pytest.approx(plain.predicted_mam_mm, abs=0.02)
+
+
+def test_a_patient_who_lies_turned_gets_as_good_a_plan():
+    """All inputs turned rigidly in space: the ways that are tried differ, what is reached does not."""
+    image, tumor, liver, _ = (sitk.Image(part) if part else part for part in inputs("oblong"))
+    turn = rotation((0.1, 0.2, 1.0), 24.0)
+    for part in (image, tumor, liver):
+        part.SetOrigin((turn @ np.array(part.GetOrigin())).tolist())
+        part.SetDirection((turn @ np.array(part.GetDirection()).reshape(3, 3)).ravel().tolist())
+    turned, plain = plan_probes(image, tumor, liver, device=MWA), planned("oblong")
+    assert turned.probe_count == plain.probe_count
+    assert turned.target_volume_ml == pytest.approx(plain.target_volume_ml, rel=0.01)
+    assert min(turned.target_coverage_fraction, plain.target_coverage_fraction) >= 0.99
+    assert turned.tumor_coverage_fraction == plain.tumor_coverage_fraction == 1.0
+    in_ras = np.diag([-1.0, -1, 1]) @ turn @ np.diag([-1.0, -1, 1])
+    for probe in turned.probes:
+        entry = in_ras.T @ probe.entry_ras_mm
+        assert np.all(BODY((entry + 3.0 * (in_ras.T @ probe.direction))[None]) < 0)
+        assert np.all(BODY((entry - 3.0 * (in_ras.T @ probe.direction))[None]) > 0)
+
+
+def test_oblique_grids_of_the_same_patient_give_as_good_a_plan():
+    made = planned("oblong", MWA.id, 5.0, True, ((0.0, 0.0, 1.0), 30.0))
+    require_safe_paths(made, MWA, OBSTACLES)
+    tumor, target, _, _ = counted(made.to_dict(), "oblong", 5.0)
+    assert tumor >= 0.998
+    assert target >= 0.985
+
+
+# --- progress, documents, errors ----------------------------------------------------------
+
+
+def test_progress_rises_to_the_end():
+    reports = []
+    plan("oblong", progress=lambda fraction, word: reports.append((fraction, word)))
+    fractions = [fraction for fraction, _ in reports]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert np.diff(fractions).max() < 0.35
+    assert all(word for _, word in reports)
+
+
+@pytest.mark.parametrize("at", [0.0, 0.25, 0.9])
+def test_progress_can_cancel_at_any_step(at):
+    def stop(fraction, word):
+        if fraction >= at:
+            raise Cancelled(word)
+
+    with pytest.raises(Cancelled):
+        plan(progress=stop)
+
+
+def test_a_plan_survives_json_unchanged_and_has_the_keys_agreed():
+    plan = planned("oblong", RFA.id, 5.0, True)
+    document = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
+    assert Plan.from_dict(document) == plan
+    assert Plan.from_dict(document).to_dict() == document
+    assert document["schema_version"] == 1
+    assert document["device"] == RFA.id
+    assert document["probe_count"] == len(document["probes"])
+    assert document["seconds"] > 0
+    for key in ("tumor_coverage_fraction", "target_coverage_fraction", "predicted_mam_mm"):
+        assert isinstance(document[key], float)
+    for probe in document["probes"]:
+        assert {"entry_ras_mm", "tip_ras_mm", "length_mm", "ablations"} <= set(probe)
+        assert len(probe["entry_ras_mm"]) == len(probe["tip_ras_mm"]) == 3
+        for ablation in probe["ablations"]:
+            assert {"setting", "center_ras_mm", "short_axis_mm", "long_axis_mm"} <= set(ablation)
+    assert set(document["input_hashes"]) == {"image", "tumor", "liver", *OBSTACLES}
+    assert document["parameters"]["margin_mm"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: None, "schema_version None"),
+        (lambda d: [d], "schema_version None"),
+        (lambda d: {**d, "schema_version": 9}, r"schema_version 9 is not the one this release reads \(1\)"),
+        (lambda d: {k: v for k, v in d.items() if k != "probes"}, "'probes'"),
+        (lambda d: {**d, "probes": 5}, "not one of this release"),
+        (lambda d: {**d, "probes": ["a"]}, "not one of this release"),
+        (lambda d: {**d, "tumor_coverage_fraction": "all"}, "not one of this release"),
+    ],
+)
+def test_a_document_of_another_kind_is_refused(change, message):
+    with pytest.raises(FormatError, match=message):
+        Plan.from_dict(change(planned("15 mm").to_dict()))
+
+
+def test_a_plan_without_probes_or_with_shares_that_are_none_is_refused():
+    plan = planned("15 mm")
+    with pytest.raises(InputError, match="has no probe"):
+        dataclasses.replace(plan, probes=())
+    for share in (-0.01, 1.01, float("nan")):
+        with pytest.raises(InputError, match=r"target_coverage_fraction .* is not a share from 0 to 1"):
+            dataclasses.replace(plan, target_coverage_fraction=share)
+
+
+def like(image, value):
+    """An image of one value on a grid."""
+    made = sitk.Image(image.GetSize(), sitk.sitkFloat32) + value
+    made.CopyInformation(image)
+    return made
+
+
+def far_away(image):
+    """The image a meter beside itself."""
+    made = sitk.Image(image)
+    made.SetOrigin(np.add(made.GetOrigin(), (1000.0, 0, 0)).tolist())
+    return made
+
+
+@pytest.mark.parametrize("margin_mm", [-1.0, MAX_MARGIN_MM + 0.1, float("nan"), float("inf")])
+def test_a_margin_out_of_range_is_refused(margin_mm):
+    with pytest.raises(InputError, match=f"margin: .* mm is not from 0 to {MAX_MARGIN_MM:g} mm"):
+        plan(margin_mm=margin_mm)
+
+
+@pytest.mark.parametrize("name", ["image", "tumor", "liver", access.AIR, access.DENSE])
+def test_an_obstacle_may_not_take_a_name_of_ours(name):
+    mask = inputs("15 mm", True)[3]["portal vein"]
+    with pytest.raises(InputError, match="this name is taken") as caught:
+        plan(obstacles={name: mask})
+    assert f"'{name}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        (lambda i, t, v: {"tumor": like(t, 0)}, EmptyMaskError, "tumor: the mask is empty"),
+        (lambda i, t, v: {"liver": like(v, 0)}, EmptyMaskError, "liver: the mask is empty"),
+        (lambda i, t, v: {"obstacles": {"vein": like(v, 0)}}, EmptyMaskError, "obstacle 'vein': the mask is empty"),
+        (lambda i, t, v: {"tumor": i}, InputError, "tumor: "),
+        (lambda i, t, v: {"tumor": far_away(t)}, GeometryError, "tumor: lies beside the planning image"),
+        (lambda i, t, v: {"liver": far_away(v)}, GeometryError, "liver: lies beside the planning image"),
+        (lambda i, t, v: {"obstacles": {"vein": far_away(v)}}, GeometryError, "vein: lies beside the planning image"),
+        (lambda i, t, v: {"image": i[:, :, 20:]}, GeometryError, "tumor: a part of it lies outside"),
+        (lambda i, t, v: {"image": like(i, 40)}, InputError, "planning needs a CT in HU"),
+        (lambda i, t, v: {"image": like(i, float("nan"))}, InputError, "planning image"),
+        (lambda i, t, v: {"image": "ct.nii"}, InputError, "planning image: a SimpleITK image is needed, not a str"),
+        (lambda i, t, v: {"liver": mask_of(sphere((-30, 0, 0), 8.0), v)}, GeometryError, "outside the liver mask"),
+    ],
+)
+def test_bad_input_is_refused_by_name(options, kind, message):
+    image, tumor, liver, _ = inputs("15 mm")
+    with pytest.raises(kind, match=message):
+        plan(**options(image, tumor, liver))
