@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +159,13 @@ def test_segment_with_negative_points_as_typed(files, tmp_path):
     assert frames.same_grid(sitk.ReadImage(str(out)), sitk.ReadImage(str(files["ct"])))
 
 
+def test_plan_to_standard_output(files, capsys):
+    given = ["--image", files["ct"], "--tumor", files["tumor"], "--liver", files["liver"]]
+    run("plan", *given, "--out", "-", "--quiet")
+    assert json.loads(capsys.readouterr().out).keys() >= _PLAN_KEYS
+    assert not Path("-").exists()
+
+
 def test_plan(files, tmp_path):
     out = tmp_path / "plan.json"
     given = ["--image", files["ct"], "--tumor", files["tumor"], "--liver", files["liver"]]
@@ -213,17 +222,92 @@ def test_bad_input_is_one_line_and_code_2(files, tmp_path, capsys):
     [
         ["segment", "ct.nrrd", "--line", "1,2", "3,4,5", "--out", "m.nrrd"],
         ["segment", "ct.nrrd", "--line", "1,2,3", "--out", "m.nrrd"],
+        ["segment", "ct.nrrd", "--line", "nan,2,3", "3,4,5", "--out", "m.nrrd"],
+        ["segment", "ct.nrrd", "--line", "-inf,2,3", "3,4,5", "--out", "m.nrrd"],
         ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "-5"],
+        ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "0"],
+        ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "nan"],
         ["plan", "--image", "c", "--tumor", "t", "--liver", "l", "--obstacle", "bone", "--out", "p.json"],
         ["unknown"],
         [],
     ],
 )
-def test_bad_usage_is_code_2(words, capsys):
+def test_bad_usage_is_one_line_and_code_2(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(words)
     assert stopped.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith("netablation: ")
+    assert len(shown.splitlines()) == 1
+    assert "--help" in shown
+    for word in words:
+        if word.startswith(("nan,", "-inf,", "1,2")):
+            assert word in shown or "expected 2 arguments" in shown
+
+
+_ABSENT = {
+    "segment": ["absent.nrrd", "--line", "1,2,3", "4,5,6"],
+    "plan": ["--image", "absent.nrrd", "--tumor", "absent.nrrd", "--liver", "absent.nrrd"],
+    "fuse": ["absent.nrrd", "absent.nrrd"],
+    "margin": ["--tumor", "absent.nrrd", "--zone", "absent.nrrd"],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "outputs", "why"),
+    [
+        ("segment", ["--out", "mask.foo"], "mask.foo: the name of this output has to end with .nrrd or"),
+        ("segment", ["--out", "none/mask.nrrd"], "none/mask.nrrd: the folder to write it into does not exist"),
+        ("segment", ["--out", "-"], "-: the name of this output"),
+        ("segment", ["--out", "a.nrrd", "--json", "a.nrrd"], "a.nrrd: another output has this name"),
+        ("segment", ["--out", "a.nrrd", "--json", "folder"], "folder: is a folder"),
+        ("plan", ["--out", "case.mrb", "--scene", "case.mrb"], "case.mrb: another output has this name"),
+        ("plan", ["--out", "plan.json", "--scene", "case.foo"], "case.foo: the name of this output has to end"),
+        ("plan", ["--out", "p.json", "--obstacle", "a=1.nrrd", "a=2.nrrd"], "a name is given twice"),
+        ("fuse", ["--out", "transform.nrrd"], "transform.nrrd: the name of this output has to end with .h5 or .tfm"),
+        ("margin", ["--scene", "case.vtk"], "case.vtk: the name of this output has to end"),
+        ("margin", ["--report", "file.txt"], "file.txt: results cannot be written there"),
+        ("margin", ["--report", "file.txt/deeper"], "file.txt/deeper: results cannot be written there"),
+    ],
+)
+def test_bad_outputs_are_refused_before_any_work(tmp_path, monkeypatch, capsys, command, outputs, why):
+    """Not after the minutes that the work takes: the inputs do not even have to be there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file.txt").write_text("text")
+    assert why in refused(capsys, command, *_ABSENT[command], *outputs)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file.txt"}
+
+
+def test_an_input_is_never_replaced(files, tmp_path, monkeypatch, capsys):
+    for name in ("ct", "tumor", "liver"):
+        shutil.copy(files[name], tmp_path)
+    ct, tumor, liver = (tmp_path / f"{name}.nrrd" for name in ("ct", "tumor", "liver"))
+    (tmp_path / "link.nrrd").symlink_to(ct)
+    before = {path: path.read_bytes() for path in (ct, tumor, liver)}
+    monkeypatch.chdir(tmp_path)
+    line = ["--line", "-40.2,-8.4,12.7", "-20.2,-8.4,12.7"]
+    given = ["--image", ct, "--tumor", f"{tumor}:1", "--liver", liver]
+    for words in (
+        ["segment", ct, *line, "--out", "ct.nrrd"],
+        ["segment", ct, *line, "--out", "link.nrrd"],
+        ["segment", ct, *line, "--liver", liver, "--out", liver],
+        ["plan", *given, "--out", "p.json", "--scene", "p.mrb", "--obstacle", "a=p.json"],
+        ["margin", "--tumor", f"{tumor}:1", "--zone", files["zone"], "--json", tumor],
+    ):
+        assert "an input has this name" in refused(capsys, *words)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_pipe_is_written_to_and_stays(files, tmp_path):
+    """As /dev/stdout and /dev/null: another file in their place would be a calamity."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    run("margin", "--tumor", files["tumor"], "--zone", files["zone"], "--json", pipe, "--quiet")
+    assert json.loads(os.read(reader, 1 << 20))["schema_version"] == 1
+    os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_unexpected_failure_is_code_1_without_traceback(monkeypatch, files, capsys):

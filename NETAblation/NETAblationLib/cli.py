@@ -7,13 +7,15 @@ results to files and, for `--json -`, to standard output. Nothing leaves the mac
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .core.documents import write_json
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 EXIT_DONE, EXIT_FAILURE, EXIT_BAD_INPUT = 0, 1, 2
 
-_POINT = re.compile(r"^-(\d|\.\d)[^,]*,[^,]+,[^,]+$")
+_POINT = re.compile(r"^-[^,=]+,[^,]+,[^,]+$")
+
+_SCENE_SUFFIXES = (".mrb", ".mrml")
 
 EPILOG = (
     "Points are R,A,S in mm and may be negative. Images: NRRD, NIfTI, MetaImage or a DICOM folder; masks: a file, "
@@ -70,11 +74,20 @@ def _protect_negative_points(words: list[str]) -> list[str]:
 # Arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, as all other errors are said."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"netablation: {message} (see {self.prog} --help)\n")
+
+
 def _point(text: str) -> tuple[float, float, float]:
     try:
         first, second, third = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text.strip()}' is not a point R,A,S in mm") from None
+        first = second = third = math.nan
+    if not all(map(math.isfinite, (first, second, third))):
+        raise argparse.ArgumentTypeError(f"'{text.strip()}' is not a point R,A,S in mm")
     return first, second, third
 
 
@@ -89,20 +102,21 @@ def _positive(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
+        value = math.nan
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="netablation", description="Image-guided tumor ablation: from images to margins.", epilog=EPILOG
     )
     parser.add_argument("--version", action="version", version=f"netablation {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_segment(commands)
+    _add_liver(commands)
     _add_plan(commands)
     _add_fuse(commands)
     _add_margin(commands)
@@ -135,6 +149,25 @@ def _add_segment(commands: Any) -> None:
     parser.add_argument("--kind", choices=("lesion", "zone"), default="lesion", help="what the line measures")
     parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver, which the lesion does not leave")
     parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the segmentation, on the image's grid")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="measures for machines, - for standard output")
+
+
+def _add_liver(commands: Any) -> None:
+    parser = _command(
+        commands, "liver", run_liver, "Segment the liver in a CT of any phase, without a click or from a few."
+    )
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="the CT, or a DICOM folder")
+    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
+    parser.add_argument(
+        "--seed",
+        type=_point,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="R,A,S",
+        help="up to 3 points in the liver",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the liver, on the image's grid")
     parser.add_argument("--json", type=Path, metavar="FILE", help="measures for machines, - for standard output")
 
 
@@ -207,10 +240,15 @@ def _mask(path: Path) -> sitk.Image:
     """Read FILE, or the label N of FILE:N."""
     from .core.images import read_mask
 
+    file, label = _file_and_label(path)
+    return read_mask(file, label=label)
+
+
+def _file_and_label(path: Path) -> tuple[Path, int | None]:
     file, colon, label = str(path).rpartition(":")
     if colon and label.isdigit() and not path.exists():
-        return read_mask(file, label=int(label))
-    return read_mask(path)
+        return Path(file), int(label)
+    return path, None
 
 
 def _mask_or_none(path: Path | None) -> sitk.Image | None:
@@ -230,10 +268,10 @@ def run_demo(options: argparse.Namespace) -> None:
 
 def run_segment(options: argparse.Namespace) -> None:
     """Lesion or zone from a line."""
-    from .core.images import read_image, write_image
+    from .core.images import WRITTEN_SUFFIXES, read_image, write_image
     from .core.lesions import segment_lesion
 
-    _require_places(options.out, options.json)
+    _require_places([options.image, options.liver], (options.out, WRITTEN_SUFFIXES), (options.json, ()))
     start = time.perf_counter()
     with _progress("segment", options) as progress:
         image = read_image(options.image, series=options.series)
@@ -246,6 +284,22 @@ def run_segment(options: argparse.Namespace) -> None:
         _say(f"{options.kind} of {result.volume_ml:.2f} ml -> {options.out}", *_warn(result.warnings))
 
 
+def run_liver(options: argparse.Namespace) -> None:
+    """Liver of a CT."""
+    from .core.images import WRITTEN_SUFFIXES, read_image, write_image
+    from .core.liver import segment_liver
+
+    _require_places([options.image], (options.out, WRITTEN_SUFFIXES), (options.json, ()))
+    start = time.perf_counter()
+    with _progress("liver", options) as progress:
+        image = read_image(options.image, series=options.series)
+        result = segment_liver(image, seeds_ras_mm=options.seed, progress=progress)
+        write_image(result.mask, options.out)
+    _write_document({**result.to_dict(), "seconds": time.perf_counter() - start}, options.json)
+    if not options.quiet:
+        _say(f"liver of {result.volume_ml:.0f} ml -> {options.out}", *_warn(result.warnings))
+
+
 def run_plan(options: argparse.Namespace) -> None:
     """Probes for a tumor."""
     from .core.devices import load_catalogue
@@ -253,17 +307,19 @@ def run_plan(options: argparse.Namespace) -> None:
     from .core.images import read_image
     from .core.planning import plan_probes
 
-    _require_places(options.out, options.scene)
+    obstacle_files = dict(options.obstacle)
+    if len(obstacle_files) < len(options.obstacle):
+        raise InputError("--obstacle: a name is given twice; every obstacle needs a name of its own")
+    inputs = [options.image, options.tumor, options.liver, *obstacle_files.values()]
+    _require_places(inputs, (options.out, ()), (options.scene, _SCENE_SUFFIXES))
     catalogue = load_catalogue()
-    device_id = options.device or next(iter(catalogue))
+    device_id = next(iter(catalogue)) if options.device is None else options.device
     if device_id not in catalogue:
         raise DeviceError(f"device '{device_id}' is not in the catalogue: choose one of {', '.join(catalogue)}")
     with _progress("plan", options) as progress:
         image = read_image(options.image, series=options.series)
         tumor, liver = _mask(options.tumor), _mask(options.liver)
-        obstacles = {name: _mask(path) for name, path in options.obstacle}
-        if len(obstacles) < len(options.obstacle):
-            raise InputError("--obstacle: a name is given twice; every obstacle needs a name of its own")
+        obstacles = {name: _mask(path) for name, path in obstacle_files.items()}
         plan = plan_probes(
             image,
             tumor,
@@ -274,7 +330,7 @@ def run_plan(options: argparse.Namespace) -> None:
             progress=progress,
         )
     document = plan.to_dict()
-    write_json(document, options.out)
+    _write_document(document, options.out)
     if options.scene is not None:
         from .scene.cases import save_plan_scene
 
@@ -292,8 +348,10 @@ def run_fuse(options: argparse.Namespace) -> None:
     """Registration of two images."""
     from .core.fusion import fuse, write_transform
     from .core.images import read_image
+    from .core.transform_files import SUFFIXES
 
-    _require_places(options.out, options.json)
+    inputs = [options.fixed, options.moving, options.fixed_liver, options.moving_liver, *options.exclude]
+    _require_places(inputs, (options.out, SUFFIXES), (options.json, ()))
     with _progress("fuse", options) as progress:
         fixed, moving = read_image(options.fixed), read_image(options.moving)
         result = fuse(
@@ -317,7 +375,9 @@ def run_margin(options: argparse.Namespace) -> None:
     from .core.images import read_image
     from .core.margins import measure_margin
 
-    _require_places(options.json, options.scene)
+    inputs = [options.tumor, options.zone, options.liver, options.transform, options.image, options.post_image]
+    _require_places(inputs, (options.json, ()), (options.scene, _SCENE_SUFFIXES))
+    _require_folder(options.report)
     tumor, zone = _mask(options.tumor), _mask(options.zone)
     liver = _mask_or_none(options.liver)
     image, post_image = (None if path is None else read_image(path) for path in (options.image, options.post_image))
@@ -364,11 +424,37 @@ def run_margin(options: argparse.Namespace) -> None:
 # Input and output
 
 
-def _require_places(*paths: Path | None) -> None:
-    """Refuse, before any work, an output whose folder does not exist."""
-    for path in paths:
-        if path is not None and str(path) != "-" and not path.absolute().parent.is_dir():
+def _require_places(inputs: Sequence[Path | None], *outputs: tuple[Path | None, Sequence[str]]) -> None:
+    """Refuse, before any work, an output that cannot be written or would replace an input or another output.
+
+    Each output comes with the endings that its name may have. A document has none: it may have any
+    name, and - stands for standard output.
+    """
+    taken = {_file_and_label(path)[0].resolve(): "an input" for path in inputs if path is not None}
+    for path, suffixes in outputs:
+        if path is None or (str(path) == "-" and not suffixes):
+            continue
+        place = path.resolve()
+        if suffixes and not path.name.lower().endswith(tuple(suffixes)):
+            raise InputError(f"{path}: the name of this output has to end with {' or '.join(suffixes)}")
+        if not place.parent.is_dir():
             raise InputError(f"{path}: the folder to write it into does not exist")
+        if place.is_dir():
+            raise InputError(f"{path}: is a folder; give a file to write to")
+        if not os.access(place.parent, os.W_OK):
+            raise InputError(f"{path}: its folder is not writable")
+        if place in taken:
+            raise InputError(f"{path}: {taken[place]} has this name and would be lost: give the output another one")
+        taken[place] = "another output"
+
+
+def _require_folder(folder: Path | None) -> None:
+    """Refuse, before any work, a folder for results that can be neither used nor made."""
+    if folder is None:
+        return
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"{folder}: results cannot be written there ('{existing}' is no writable folder)")
 
 
 def _write_document(document: Mapping[str, Any], path: Path | None) -> None:
@@ -377,7 +463,7 @@ def _write_document(document: Mapping[str, Any], path: Path | None) -> None:
     if str(path) == "-":
         import json
 
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
         write_json(document, path)
 

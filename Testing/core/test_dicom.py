@@ -234,6 +234,7 @@ def test_several_image_series_are_listed_and_not_guessed(study):
     for fact in ('series 4 "ART 1.5 B30f": CT, 6 slices', 'series 5 "VEN 1.5 B30f": CT, 3 slices', "localizer", "Dose"):
         assert fact in message
     assert make.uid("series", 4)[-12:] in message
+    assert "or give one of its files" in message  # a way out for commands without a choice of series
 
 
 @pytest.mark.parametrize(
@@ -409,10 +410,21 @@ def test_damaged_and_cut_off_files(tmp_path):
         assert "damaged" in message, size
 
 
+def test_files_that_are_dicom_by_name_only(tmp_path):
+    """The reason is ours, not advice for callers of pydicom."""
+    make.write_series(tmp_path, make.ramp())
+    other = tmp_path / "slice9.dcm"
+    other.write_text("a letter")
+    assert f"{other}: a damaged or cut-off DICOM file (it holds no DICOM)" in refusal(tmp_path)
+    other.unlink()
+    other.symlink_to(tmp_path / "gone")
+    assert f"{other}: a damaged or cut-off DICOM file (there is no such file)" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
 def test_a_slice_without_its_place(tmp_path, keyword):
     make.write_series(tmp_path, make.ramp(), per_slice=[{keyword: None}, *[{}] * 5])
-    assert f"slice000.dcm: its DICOM header has no sound {keyword}" in refusal(tmp_path)
+    assert f"{tmp_path / 'slice000.dcm'}: its DICOM header has no sound {keyword}" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(

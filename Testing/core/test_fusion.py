@@ -10,7 +10,14 @@ import pytest
 import SimpleITK as sitk
 
 from NETAblationLib.core import frames
-from NETAblationLib.core.errors import Cancelled, EmptyMaskError, GeometryError, ImageReadError, InputError
+from NETAblationLib.core.errors import (
+    Cancelled,
+    EmptyMaskError,
+    FormatError,
+    GeometryError,
+    ImageReadError,
+    InputError,
+)
 from NETAblationLib.core.fusion import FusionResult, fuse, read_transform, write_transform
 from support import shapes
 from support.deformation import KnownDeformation, breathing
@@ -272,6 +279,31 @@ def test_round_trip_of_the_file_and_the_document(tmp_path, result):
     assert document["estimated_error_mm"] == result.estimated_error_mm
     assert document["parameters"]["lattice_spacing_mm"] > 0
     assert len(document["input_hashes"]["fixed"]) == 64
+
+
+def test_a_text_file_that_is_cut_off_is_refused(tmp_path):
+    """ITK reads it as a transform with other numbers."""
+    path = tmp_path / "t.tfm"
+    turn = sitk.Euler3DTransform((1.5, 2.5, 3.5), 0.12, 0.23, 0.34, (11.25, 22.5, 33.75))
+    write_transform(turn, path)
+    whole = path.read_bytes()
+    assert read_transform(path).GetParameters() == turn.GetParameters()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(FormatError, match=r"t\.tfm"):
+            read_transform(path)
+
+
+@pytest.mark.parametrize("damage", [slice(3000, None), slice(0, 400), slice(9, 20)], ids=["end", "start", "version"])
+def test_a_damaged_file_is_refused_without_a_word_of_hdf5(tmp_path, capfd, damage):
+    path = tmp_path / "t.h5"
+    write_transform(breathing(LIVER_CENTER).fixed_to_moving_transform(body_grid()), path)
+    content = bytearray(path.read_bytes())
+    content[damage] = b"" if damage.stop is None else bytes(len(content[damage]))
+    path.write_bytes(bytes(content))
+    with pytest.raises(FormatError, match=r"t\.h5"):
+        read_transform(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_progress_rises_and_cancels(pair):

@@ -66,7 +66,7 @@ def test_written_and_read_again(tmp_path, suffix, direction, dtype):
     # NIfTI rounds to float32: 1200 mm to 1e-4 mm.
     tolerance = 2e-4 if ".nii" in suffix else 1e-9
     np.testing.assert_allclose(frames.index_to_ras(again, corners), frames.index_to_ras(image, corners), atol=tolerance)
-    assert not list(tmp_path.glob("*.partial*"))
+    assert {file.suffix for file in tmp_path.iterdir()} <= {path.suffix, ".zraw"}
 
 
 def test_suffix_in_capitals(tmp_path):
@@ -89,15 +89,25 @@ def test_kinds_of_image_that_are_refused(tmp_path):
         ("four", sitk.JoinSeries([image, image]), "4D"),
         ("color", sitk.Compose([sitk.Cast(image, sitk.sitkUInt8)] * 3), "numbers each"),
         ("flat", image[:, :, 2:3], "single slice"),
+        ("plane", image[:, :, 2], "2D"),
     ]:
         path = tmp_path / f"{name}.nrrd"
         sitk.WriteImage(bad, str(path))
         assert word in refusal(path), name
-    holes = sitk.GetArrayFromImage(ramp_image(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_voxels_that_are_not_finite(tmp_path, suffix, dtype):
+    """ITK turns those of a NIfTI into zeros without a word."""
+    holes = sitk.GetArrayFromImage(ramp_image(dtype))
     holes[2, 3, 4] = np.nan
     holes[0, 0, 0] = np.inf
-    sitk.WriteImage(sitk.GetImageFromArray(holes), str(tmp_path / "holes.mha"))
-    assert "2 voxels are not finite" in refusal(tmp_path / "holes.mha")
+    path = tmp_path / f"holes{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(holes), str(path))
+    assert "2 voxels are not finite" in refusal(path)
+    with pytest.raises(ImageReadError, match="2 voxels are not finite"):
+        read_mask(path)
 
 
 def test_files_that_are_none(tmp_path):
@@ -157,6 +167,7 @@ def _nifti(tmp_path, edits) -> str:
         ({252: ("2h", 0, 1), 284: ("f", 0.3)}, "sheared"),
         ({268: ("f", 50.0)}, "places the image twice"),
         ({252: ("2h", 0, 1), 80: ("f", 0.9)}, "twice and differently"),
+        ({344: ("4s", b"\0\0\0\0")}, "Analyze"),
     ],
 )
 def test_nifti_headers_that_itk_takes_silently(tmp_path, edits, word):
@@ -223,6 +234,58 @@ def test_writing_where_it_cannot_be(tmp_path):
     (tmp_path / "taken.nrrd").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         write_image(ramp_image(), tmp_path / "taken.nrrd")
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 1000 bytes, which is what a full disk is to ITK."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_a_full_disk_loses_nothing(tmp_path, suffix, full_disk, capfd):
+    """ITK writes as much of an NRRD or NIfTI as there is room for, and calls it done."""
+    path = tmp_path / f"mask{suffix}"
+    path.write_text("what was there before")
+    noise = np.random.default_rng(0).integers(0, 1000, (10, 20, 20)).astype(np.int16)
+    with pytest.raises(InputError, match=f"mask{suffix}"):
+        write_image(sitk.GetImageFromArray(noise), path)
+    assert path.read_text() == "what was there before"
+    assert list(tmp_path.iterdir()) == [path]
+    assert capfd.readouterr().err == ""
+
+
+def test_header_and_voxels_are_replaced_together(tmp_path, monkeypatch):
+    """A .mhd is two files; a failure between them leaves those of before."""
+    path = tmp_path / "image.mhd"
+    write_image(ramp_image(), path)
+    assert {file.name for file in tmp_path.iterdir()} == {"image.mhd", "image.zraw"}
+    before = read_image(path)
+
+    def fail(image, name, **_keywords):
+        with open(name, "w") as header:
+            header.write("ObjectType = Image")
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    with pytest.raises(InputError, match="out of luck"):
+        write_image(ramp_image() * 0, path)
+    assert image_hash(read_image(path)) == image_hash(before)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_link_keeps_its_place(tmp_path):
+    target = tmp_path / "archive" / "whole.nrrd"
+    target.parent.mkdir()
+    target.write_text("old")
+    (tmp_path / "mask.nrrd").symlink_to(target)
+    write_image(ramp_image(), tmp_path / "mask.nrrd")
+    assert (tmp_path / "mask.nrrd").is_symlink()
+    assert image_hash(read_image(target)) == image_hash(ramp_image())
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

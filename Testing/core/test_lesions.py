@@ -197,6 +197,25 @@ def test_a_vessel_at_the_lesion_stays_out():
     assert not array(result.mask).ravel()[far].any()
 
 
+@pytest.mark.parametrize("hu", [35.0, -40.0])
+@pytest.mark.parametrize("radius_mm", [6.0, 9.0, 15.0])
+def test_a_ring_with_a_middle_like_liver_is_one_lesion(radius_mm, hu):
+    """As metastases enhance in the arterial phase: the middle of the line tells nothing."""
+    outer, inner = shapes.sphere(CENTER, radius_mm), shapes.sphere(CENTER, 0.65 * radius_mm)
+    image, _ = painted(shapes.difference(outer, inner), radius_mm + 16, hu=hu)
+    line = line_along((1, 0.3, 0), radius_mm) + np.array([[0.8, -0.6, 0.0], [-0.5, 0.9, 0.0]])
+    result = segment_lesion(image, line)
+    assert dice(result.mask, shapes.mask_of(outer, image)) >= 0.85
+
+
+@pytest.mark.parametrize("noise", [0.0, 12.0])
+def test_a_flat_lesion_fills_only_the_middle(noise):
+    """Half of the ellipsoid about its line is liver, which is then what most of its voxels are."""
+    level = shapes.ellipsoid(CENTER, (14.0, 6.0, 6.0))
+    image, truth = painted(level, 30, noise=noise)
+    assert dice(segment_lesion(image, line_along((1, 0, 0), 14.0)).mask, truth) >= 0.88
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("half_length_mm", [6.0, 15.0])
 def test_noise_alone_is_refused(seed, half_length_mm):

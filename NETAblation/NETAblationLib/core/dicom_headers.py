@@ -138,7 +138,7 @@ class Header:
         except (TypeError, ValueError):
             values = []
         if len(values) != count:
-            raise ImageReadError(f"{self.name}: its DICOM header has no sound {keyword}")
+            raise ImageReadError(f"{self.path}: its DICOM header has no sound {keyword}")
         return values
 
 
@@ -182,12 +182,14 @@ def read_dataset(path: Path, keywords: Sequence[str] | None, *, stop_before_pixe
     """Parse a DICOM file; ImageReadError whatever goes wrong, since pydicom raises of all kinds."""
     dcmread = _pydicom().dcmread
     try:
+        if not is_dicom(path):
+            raise ValueError("it holds no DICOM" if path.is_file() else "there is no such file")
         with quiet_pydicom():
             dataset = dcmread(
                 path,
                 stop_before_pixels=stop_before_pixels,
                 specific_tags=None if keywords is None else list(keywords),
-                force=is_dicom(path),
+                force=True,  # some have no preamble; that it is DICOM is known
             )
             if not _sop_class(dataset):
                 raise ValueError("it does not say what it holds (no SOP class)")
@@ -315,7 +317,8 @@ def choose_series(infos: Sequence[SeriesInfo], series: str | int | None, folder:
             raise ImageReadError(f"{folder}: holds no CT, MR or PET image series:{listing}")
         if len(images) > 1:
             raise ImageReadError(
-                f"{folder}: holds {len(images)} image series: choose one by its number, UID or description:{listing}"
+                f"{folder}: holds {len(images)} image series: choose one by its number, UID or description, or give "
+                f"one of its files:{listing}"
             )
         return images[0]
     matches = _matching(infos, str(series).strip())

@@ -20,6 +20,7 @@ import SimpleITK as sitk
 
 from .dicom_headers import Header, frame_count, quiet_pydicom, read_dataset
 from .errors import ImageReadError
+from .volume_files import quiet_itk
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -113,7 +114,8 @@ def _decompressed(dataset: Dataset) -> npt.NDArray[Any]:
         reader = sitk.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(path))
-        return sitk.GetArrayFromImage(reader.Execute())
+        with quiet_itk():
+            return sitk.GetArrayFromImage(reader.Execute())
 
 
 def _significant_bits(pixels: npt.NDArray[Any], bits_stored: int, *, signed: bool) -> npt.NDArray[Any]:

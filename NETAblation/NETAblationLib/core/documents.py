@@ -1,13 +1,40 @@
-"""JSON documents on disk: numbers to the last bit, and never half a file."""
+"""What is written to disk: never half a file, and JSON with numbers to the last bit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import FormatError, InputError
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """The place to write a file to, which takes that of `path` only once the block ends without an error.
+
+    It has the name of `path`, in a folder beside it that is gone afterwards. What else was written
+    there (the voxels of a .mhd) moves first, so that the file never names what is not there. A link
+    keeps its place and its target is replaced; a device or a pipe (/dev/stdout) is written to
+    directly. Raises InputError, naming `path`, where the place cannot be written.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        target = path.resolve()
+        with tempfile.TemporaryDirectory(prefix=".netablation-", dir=target.parent) as folder:
+            partial = Path(folder, target.name)
+            yield partial
+            for companion in set(Path(folder).iterdir()) - {partial}:
+                companion.replace(target.with_name(companion.name))
+            partial.replace(target)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_json(document: Mapping[str, Any], path: str | Path) -> None:
@@ -21,12 +48,8 @@ def write_json(document: Mapping[str, Any], path: str | Path) -> None:
         text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
         raise FormatError(f"{path.name}: the document cannot be written as JSON: {error}") from error
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

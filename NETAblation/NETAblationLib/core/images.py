@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +21,13 @@ import SimpleITK as sitk
 from . import dicom
 from .dicom import list_series
 from .dicom_headers import SeriesInfo, is_dicom
+from .documents import written_whole
 from .errors import EmptyMaskError, ImageReadError, InputError
 from .progress import ProgressCallback, silent
-from .volume_files import MAX_SHEAR_DEGREES, check_volume_file, shear_degrees, volume_suffix
+from .volume_files import MAX_SHEAR_DEGREES, check_volume_file, quiet_itk, shear_degrees, volume_suffix
 
 __all__ = [
+    "WRITTEN_SUFFIXES",
     "SeriesInfo",
     "as_mask",
     "image_hash",
@@ -37,6 +37,9 @@ __all__ = [
     "require_3d_finite",
     "write_image",
 ]
+
+#: How the name of a file that is written ends.
+WRITTEN_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha", ".mhd")
 
 #: A mask of up to this many labels is believed to be one; with more, neighboring voxels have
 #: to be alike: on real label maps of organs 99 % of the neighbors are, on CT and MR, windowed
@@ -70,8 +73,7 @@ def read_image(path: str | Path, *, series: str | int | None = None, progress: P
     if not path.exists():
         raise ImageReadError(f"{path}: no such file or folder")
     if path.is_dir():
-        with _quiet_itk():
-            image = dicom.read_series(path, series=series, progress=progress)
+        image = dicom.read_series(path, series=series, progress=progress)
     else:
         if series is not None:
             raise InputError(f"{path}: a series ('{series}') can be chosen in a DICOM folder only, and this is a file")
@@ -150,28 +152,27 @@ def require_3d_finite(image: sitk.Image, name: str) -> None:
 
 
 def write_image(image: sitk.Image, path: str | Path) -> None:
-    """Write an image or mask, compressed, as .nrrd, .nii, .nii.gz, .mha or .mhd by its suffix.
+    """Write an image or mask, compressed, in the format that its suffix names, one of `WRITTEN_SUFFIXES`.
 
-    The file is replaced only once the new one is whole (.mhd, which is two files, excepted).
-    NRRD and MetaImage keep the place of the voxels to the last bit; NIfTI rounds it to
-    float32. Raises InputError for another suffix or a place that cannot be written.
+    The file is replaced only once the new one is whole. NRRD and MetaImage keep the place of the
+    voxels to the last bit; NIfTI rounds it to float32. Raises InputError for another suffix or a
+    place that cannot be written.
     """
     path = Path(path)
-    suffix = volume_suffix(path)
-    if suffix in ("", ".nhdr"):
-        raise InputError(f"{path}: images are written as .nrrd, .nii, .nii.gz, .mha or .mhd")
+    if not path.name.lower().endswith(WRITTEN_SUFFIXES):
+        raise InputError(f"{path}: images are written as {', '.join(WRITTEN_SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written: there is no folder '{path.parent}'")
-    partial = path if suffix == ".mhd" else path.with_name(f".{path.name[: -len(suffix)]}.partial{suffix}")
-    try:
-        with _quiet_itk():
-            sitk.WriteImage(image, str(partial), useCompression=True)
-        if partial != path:
-            partial.replace(path)
-    except (RuntimeError, OSError) as error:
-        if partial != path:
-            partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
+    with written_whole(path) as partial:
+        try:
+            with quiet_itk():
+                sitk.WriteImage(image, str(partial), useCompression=True)
+            check_volume_file(partial)  # on a full disk ITK may write a part of it without a word
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
+        except ImageReadError as error:
+            reason = str(error).removeprefix(f"{partial}: ")
+            raise InputError(f"{path}: what was written is no sound image (is the disk full?): {reason}") from error
 
 
 def image_hash(image: sitk.Image) -> str:
@@ -195,8 +196,7 @@ def _read_file(path: Path, progress: ProgressCallback) -> sitk.Image:
     if volume_suffix(path):
         return _read_volume_file(path, progress)
     if is_dicom(path) or path.suffix.lower() == ".dcm":
-        with _quiet_itk():
-            return dicom.read_series_of_file(path, progress=progress)
+        return dicom.read_series_of_file(path, progress=progress)
     raise ImageReadError(
         f"{path}: not a format that is read here: give NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz), MetaImage (.mha, "
         ".mhd) or DICOM (a folder)"
@@ -210,7 +210,7 @@ def _read_volume_file(path: Path, progress: ProgressCallback) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        with _quiet_itk():
+        with quiet_itk():
             reader.ReadImageInformation()
             size = list(reader.GetSize())
             if len(size) == 4 and size[3] == 1:
@@ -226,17 +226,6 @@ def _read_volume_file(path: Path, progress: ProgressCallback) -> sitk.Image:
         raise ImageReadError(
             f"{path}: cannot be read as an image: damaged or of another kind ({_reason(error)})"
         ) from error
-
-
-@contextmanager
-def _quiet_itk() -> Iterator[None]:
-    """Keep ITK's and GDCM's warnings off the terminal while files are read or written."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _reason(error: Exception) -> str:

@@ -46,6 +46,10 @@ _BLUR_MM, _NOISY_BLUR_MM = 1.2, 1.8
 #: Weight of the intensity: contrast over noise within these bounds. User-set.
 _DATA_WEIGHT_BOUNDS = (1.5, 8.0)
 
+#: The part of the ellipsoid about the line, by its radius, that a first model is made of: without
+#: the blurred edge. Own measurement on the digital patients. User-set.
+_WHOLE_FRACTION = 0.9
+
 #: Times that models and shape are estimated in turn.
 _ROUNDS = 2
 
@@ -275,11 +279,11 @@ def _fit(scene: _Scene, crop: ImageCrop, progress: ProgressCallback) -> _Fit:
     """Models and shape in turn, from the ellipsoid about the line."""
     grid = scene.grid
     surroundings = _shell(scene, scene.radius * grid.half_length_mm - grid.half_length_mm)
-    raw = intensity_models.fit(crop.on(grid), scene.core, surroundings)
+    raw, _ = _first_model(scene, crop.on(grid), surroundings, _BLUR_MM)
     blur = _BLUR_MM if raw.contrast_to_noise > 1.5 else min(_NOISY_BLUR_MM, max(_BLUR_MM, grid.half_length_mm / 5))
     values, blur = crop.smoothed_on(grid, raw.bounds(), blur)
-    model = intensity_models.fit(values, scene.core, surroundings)
-    _require_contrast(scene, model, blur, scene.core)
+    model, seen = _first_model(scene, values, surroundings, blur)
+    _require_contrast(scene, model, blur, seen)
     odds = scene.prior
     for number in range(_ROUNDS):
         progress(0.2 + 0.6 * number / _ROUNDS, "segmenting")
@@ -300,6 +304,31 @@ def _fit(scene: _Scene, crop: ImageCrop, progress: ProgressCallback) -> _Fit:
             break
         model = refined
     return _Fit(odds, model, values, blur)
+
+
+def _first_model(
+    scene: _Scene, values: FloatArray, surroundings: BoolArray, blur_mm: float
+) -> tuple[IntensityModel, BoolArray]:
+    """The model before anything is segmented, and the voxels inside that made it.
+
+    They are the middle of the line or the whole ellipsoid about it: a flat lesion fills only the one,
+    and one that enhances as a ring, as metastases do in the arterial phase, shows only in the other.
+    Of those that stand out, the one with more contrast. Raises ComputationError where neither can be fitted.
+    """
+    regions = (scene.core, scene.usable & (scene.radius < _WHOLE_FRACTION))
+    fitted = [(_model_if_any(values, region, surroundings), region) for region in regions]
+    found = [(model, region) for model, region in fitted if model is not None]
+    if not found:
+        return intensity_models.fit(values, scene.core, surroundings), scene.core  # raises, saying why
+    clear = [(model, region) for model, region in found if _stands_out(scene, model, blur_mm, region)]
+    return max(clear or found, key=lambda candidate: abs(candidate[0].contrast))
+
+
+def _model_if_any(values: FloatArray, inside: BoolArray, surroundings: BoolArray) -> IntensityModel | None:
+    try:
+        return intensity_models.fit(values, inside, surroundings)
+    except ComputationError:
+        return None
 
 
 def _shell(scene: _Scene, beyond_surface_mm: FloatArray) -> BoolArray:
@@ -345,11 +374,16 @@ def _neck_mm(grid: LineGrid, kind: str) -> float:
 # --- what counts as found ----------------------------------------------------------------------
 
 
-def _require_contrast(scene: _Scene, model: IntensityModel, blur_mm: float, inside: BoolArray) -> None:
-    """Raise ComputationError unless the contrast exceeds the noise and its own standard error."""
+def _stands_out(scene: _Scene, model: IntensityModel, blur_mm: float, inside: BoolArray) -> bool:
+    """Whether the contrast exceeds the noise, and its own standard error by the voxels inside."""
     independent = max(1.0, float(inside.sum()) * scene.grid.spacing_mm**3 / (8.0 * np.pi**1.5 * blur_mm**3))
     errors = model.contrast_to_noise * np.sqrt(independent)
-    if model.contrast_to_noise < _MIN_CONTRAST_TO_NOISE or errors < _MIN_STANDARD_ERRORS:
+    return bool(model.contrast_to_noise >= _MIN_CONTRAST_TO_NOISE and errors >= _MIN_STANDARD_ERRORS)
+
+
+def _require_contrast(scene: _Scene, model: IntensityModel, blur_mm: float, inside: BoolArray) -> None:
+    """Raise ComputationError unless the region stands out."""
+    if not _stands_out(scene, model, blur_mm, inside):
         raise ComputationError(
             f"no {scene.kind} found: along the line the image has {model.inside:.1f}, around it {model.outside:.1f} "
             f"with noise of {model.outside_spread:.1f}: no sufficient contrast; draw the line on a phase that shows it"

