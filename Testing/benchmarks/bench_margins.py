@@ -41,7 +41,7 @@ def main() -> None:
     _speed_and_memory()
     _digital_patient()
     if not _IS_OTHER_INSTALLED:
-        print("  (surface-distance is not installed: pip install --require-hashes -r requirements-bench.lock)")
+        print("  (surface-distance is not installed: make bench installs it)")
 
 
 def _accuracy() -> None:

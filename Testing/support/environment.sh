@@ -40,6 +40,9 @@ pip_install() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action ignore "$@"
 }
 
+# The lock file is complete: nothing is resolved anew, so that a newer release elsewhere changes nothing.
+install_locked() { pip_install --require-hashes --no-deps --only-binary :all: -r "$1"; }
+
 install_packages() {
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         { may_install && debian_install python3-venv && "$python" -c 'import ensurepip' 2>/dev/null; } ||
@@ -48,13 +51,13 @@ install_packages() {
     say "making .venv from the lock file (once; about 1.5 GB, some minutes)"
     rm -rf .venv
     "$python" -m venv .venv || fail "cannot write .venv in $PWD"
-    pip_install --require-hashes --only-binary :all: -r requirements.lock ||
+    install_locked requirements.lock ||
         fail "not all packages could be installed; the reason is above, and the next run starts over"
 }
 
 install_project() { pip_install --no-deps --no-build-isolation --editable .; }
 
-install_bench() { pip_install --require-hashes --only-binary :all: -r requirements-bench.lock; }
+install_bench() { install_locked requirements-bench.lock; }
 
 # In a process of its own, and silenced with its shell: without OpenGL, rendering ends the process.
 can_render() { (.venv/bin/python -m NETAblationLib.scene.offscreen) >/dev/null 2>&1; }

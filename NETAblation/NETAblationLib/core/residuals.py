@@ -94,8 +94,8 @@ class Neighborhood:
 
     `surface` is that part's. `tumor_mm` (K, J, I) is the signed distance to it, capped beyond the
     reach, and at the surface and inside the field, negative inside; `zone_mm` and `liver_mm` (None
-    without a liver) are fields, negative inside. `index_to_ras` (4, 4) takes the grid index (I, J, K)
-    to RAS mm; its nodes are equally far apart along all axes.
+    without a liver) are fields, negative inside. `index_to_ras` (4, 4) takes the grid index
+    (I, J, K) to RAS mm; its nodes are equally far apart along all axes.
     """
 
     surface: Surface

@@ -88,6 +88,7 @@ _MAX_REFINED_NODES = 600_000
 _LOST_FRACTION = 0.05
 _SWALLOWED_FRACTION = 0.1
 _SAMPLES_ACROSS = 3
+_NODES_ACROSS = 2
 #: Secant steps toward the volume; one or two do, but for masks of a few voxels.
 _MAX_LEVEL_STEPS = 8
 #: The last of these steps, in halves of the least distance between nodes.
@@ -294,7 +295,7 @@ def _with_thin_parts(samples: Samples, thin: BoolArray) -> tuple[Float32Array, I
     inside, spacing = samples.inside, samples.spacing_mm
     thickness_mm = _thickness_mm(thin, spacing)
     last = np.array(inside.shape) - 1.0
-    step_mm = max(thickness_mm / _SAMPLES_ACROSS, float(np.prod(last * spacing) / _MAX_REFINED_NODES) ** (1 / 3))
+    step_mm = max(thickness_mm / _NODES_ACROSS, float(np.prod(last * spacing) / _MAX_REFINED_NODES) ** (1 / 3))
     count = np.maximum(2, np.ceil(last * spacing / step_mm) + 1).astype(np.int64)
     nodes = [np.linspace(0.0, end, n) for end, n in zip(last, count, strict=True)]
     node_mm = spacing * last / (count - 1)
