@@ -6,7 +6,7 @@ ablations on them; integer programming for needle placement follows Ren et al., 
 2014;18:920. The relaxation, which may take fractions of rows, gives a bound of the cost; diving
 (what it takes most of is taken whole, then the rest is solved again) gives a cover, often at the
 bound. Where it is above and the program is small, HiGHS solves it to the end. No step is stopped
-by a clock: the same input gives the same cover on every machine.
+by a clock: a busy machine gives the same cover as a fast one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, sparse
+
+from .errors import ComputationError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -55,6 +57,12 @@ def fewest_rows(covers: BoolArray, price: FloatArray, row_cost: FloatArray) -> C
     return best
 
 
+def least_cost(covers: BoolArray, price: FloatArray, row_cost: FloatArray) -> float:
+    """No cover costs less: the cost of the relaxation, mostly within some percent of the cheapest cover's."""
+    program = _Program.of(covers, price, row_cost)
+    return program.lost + program.relax([]).cost
+
+
 def greedy_rows(covers: BoolArray, price: FloatArray, row_cost: FloatArray) -> Cover:
     """Take the row that saves most per cost until none pays for itself, then drop what is not needed."""
     rows, left = covers.astype(np.float32), price.astype(np.float32)
@@ -89,6 +97,15 @@ def _cheaper(first: Cover, second: Cover) -> Cover:
 
 
 @dataclass(frozen=True)
+class _Relaxation:
+    """What fractions of rows cost at the least, the fractions (R,), and the reduced cost of each row (R,)."""
+
+    cost: float
+    fraction: FloatArray
+    reduced_cost: FloatArray
+
+
+@dataclass(frozen=True)
 class _Program:
     """The integer program, with only the points that decide it.
 
@@ -118,27 +135,30 @@ class _Program:
         kept = np.asarray(~comes_along.any(axis=0))
         return cls(patterns[:, kept], total[kept], is_needed[kept], row_cost, float(price[~coverable].sum()))
 
+    def relax(self, taken: Sequence[int]) -> _Relaxation:
+        """The cheapest fractions of rows that do what is left to do when some are taken."""
+        left = np.asarray(~self.covers[list(taken)].any(axis=0))
+        rows = np.flatnonzero(self.covers[:, left].any(axis=1))
+        fraction, reduced_cost = np.zeros(len(self.covers)), np.full(len(self.covers), np.inf)
+        if not len(rows):
+            return _Relaxation(0.0, fraction, reduced_cost)
+        cost, matrix = self._cost_and_constraints(rows, left)
+        found = optimize.linprog(cost, A_ub=-matrix, b_ub=-np.ones(left.sum()), bounds=(0, 1), method="highs-ds")
+        if found.x is None:
+            raise ComputationError(f"no cover of the target was found: {found.message}")
+        fraction[rows] = found.x[: len(rows)]
+        reduced_cost[rows] = (cost + matrix.T @ found.ineqlin.marginals)[: len(rows)]
+        return _Relaxation(float(cost @ found.x), fraction, reduced_cost)
+
     def dive(self) -> tuple[float, FloatArray, list[int]]:
-        """The bound of the relaxation, the reduced cost of each row (R,) in it, and the rows of a cover."""
-        bound, reduced_cost = self.lost, np.full(len(self.covers), np.inf)
+        """The least cost, the reduced cost of each row (R,) at it, and the rows of a cover."""
+        first = relaxed = self.relax([])
         taken: list[int] = []
-        while True:
-            left = np.asarray(~self.covers[taken].any(axis=0))
-            rows = np.flatnonzero(self.covers[:, left].any(axis=1))
-            if not len(rows):
-                break
-            cost, matrix = self._cost_and_constraints(rows, left)
-            found = optimize.linprog(cost, A_ub=-matrix, b_ub=-np.ones(left.sum()), bounds=(0, 1), method="highs-ds")
-            if found.x is None:
-                break
-            fraction = found.x[: len(rows)]
-            if not taken:
-                bound += float(cost @ found.x)
-                reduced_cost[rows] = (cost + matrix.T @ found.ineqlin.marginals)[: len(rows)]
-            if fraction.max() < 1e-6:
-                break
-            taken.extend(rows[fraction >= min(_WHOLE_FRACTION, fraction.max())].tolist())
-        return bound, reduced_cost, taken
+        while relaxed.fraction.max(initial=0.0) > 1e-6:
+            whole = relaxed.fraction >= min(_WHOLE_FRACTION, relaxed.fraction.max())
+            taken.extend(np.flatnonzero(whole).tolist())
+            relaxed = self.relax(taken)
+        return self.lost + first.cost, first.reduced_cost, taken
 
     def solve(self, rows: IntArray) -> list[int]:
         """The cheapest of these rows, within a tenth of the gap; none where they cannot cover what is needed."""

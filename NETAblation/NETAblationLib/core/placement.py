@@ -1,7 +1,7 @@
 """Where the probes go: the search behind :mod:`.planning`.
 
 A draft is a set of lines with the places of the ablations along them. It starts as the cheapest
-exact cover among the best directions, is repaired where finer points show a gap, shifted so that
+cover among the best directions, is repaired where finer points show a gap, shifted so that
 its worst point lies as deep as can be, and relieved of what it does not need.
 """
 
@@ -29,11 +29,13 @@ BoolArray = npt.NDArray[np.bool_]
 #: Share of the target that should be covered: what is missing of it costs a probe. All of the tumor
 #: must be covered. User-set, after the project's own requirement of 99 %.
 TARGET_SHARE = 0.99
+#: Share of the target from which on the depth of its worst point counts instead. User-set.
+_ENOUGH_SHARE = 0.995
 #: Longest way in the body where the device's shaft length is unknown, in mm. User-set.
 DEFAULT_SHAFT_MM = 200.0
 
-#: Directions that are tried, how many of them are covered greedily, and exactly. User-set.
-_DIRECTIONS, _GREEDY_DIRECTIONS, _EXACT_DIRECTIONS = 500, 30, 4
+#: Directions that are tried, of how many the least cost is found, and of how many the cover. User-set.
+_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 500, 30, 4
 #: Points of the target and of each shell for the cover, and as many to find gaps in it. User-set.
 _COVER_POINTS, _SHELL_POINTS = 2_000, 500
 _GAP_POINTS, _GAP_SHELL_POINTS = 30_000, 6_000
@@ -45,8 +47,8 @@ _HELPERS, _HELPING_COSINE = 4, 0.94
 _PITCH_MM, _PULLBACK_MM = 3.0, 3.0
 #: Zones count as this much smaller while the cover is made, in mm: the points are discrete.
 _RESERVE_MM = 0.7
-#: Most that a line or a place may shift in the refinement, in mm. User-set.
-_SHIFT_MM = 4.0
+#: Most that a line or a place may shift in a refinement, in mm, and rounds of it. User-set.
+_SHIFT_MM, _REFINEMENTS = 4.0, 3
 #: A way longer by 100 mm, or at right angles to the axial plane, costs this share of a probe. User-set.
 _LENGTH_COST, _OBLIQUE_COST = 0.15, 0.10
 #: Cost of one more ablation on a probe that is in place, as a share of a probe. User-set.
@@ -73,10 +75,6 @@ class Draft:
     places: tuple[tuple[tuple[float, ZoneSetting], ...], ...] = ()
     cost: float = np.inf
 
-    def tip_mm(self, number: int) -> float:
-        """The deepest tip on a line, ahead of its base point."""
-        return max(place + setting.center_to_tip_mm for place, setting in self.places[number])
-
     def probes(self) -> tuple[Probe, ...]:
         """As probes, each with its deepest ablation first, as it is done."""
         made = []
@@ -91,7 +89,7 @@ class Draft:
                 for place, setting in sorted(self.places[number], key=lambda entry: -entry[0])
             )
             entry = line.base_ras_mm - line.entry_mm * line.direction
-            tip = line.base_ras_mm + self.tip_mm(number) * line.direction
+            tip = line.base_ras_mm + _tip_mm(self.places[number]) * line.direction
             made.append(Probe(tuple(entry.tolist()), tuple(tip.tolist()), ablations))
         return tuple(made)
 
@@ -155,23 +153,24 @@ class Search:
         self.settings = sorted(device.settings, key=lambda s: s.short_axis_mm**2 * s.long_axis_mm)
         self.aims = Aims.of(target, _COVER_POINTS, _SHELL_POINTS)
         self._fine = Aims.of(target, _GAP_POINTS, _GAP_SHELL_POINTS, share=float(self.aims.price.min()) / _EDGE_PRICE)
+        self._fine_mm = np.where(self._fine.is_tumor, 0.0, target.surface.distance_mm(self._fine.points))
         self._edge = target.shell_points(target.margin_mm, 2 * _SHELL_POINTS)
         self._surface = target.shell_points(0.0, 2 * _SHELL_POINTS)
 
     def run(self, progress: ProgressCallback) -> tuple[Probe, ...]:
         """The best plan found; raises ComputationError where no probe can reach the tumor."""
         progress(0.0, "free directions")
-        drafts = self._greedy_drafts(self._free_directions(), span(progress, 0.1, 0.4))
-        best, best_candidates = Draft(), drafts[0][1]
-        for number, (_, candidates) in enumerate(drafts[:_EXACT_DIRECTIONS]):
-            progress(0.4 + 0.3 * number / _EXACT_DIRECTIONS, "fewest probes")
+        ranked = self._ranked(self._free_directions(), span(progress, 0.1, 0.4))
+        best, best_candidates = Draft(), ranked[0]
+        for number, candidates in enumerate(ranked[:_COVERED_DIRECTIONS]):
+            progress(0.4 + 0.3 * number / _COVERED_DIRECTIONS, "fewest probes")
             draft = candidates.draft(self.aims.price)
             if draft.cost < best.cost:
                 best, best_candidates = draft, candidates
         if not best.lines:
             raise ComputationError("no probe of this device covers a part of the tumor: its zones are too small")
         progress(0.7, "closing gaps")
-        others = [candidates for _, candidates in drafts if candidates.differs(best_candidates)][:_HELPERS]
+        others = [candidates for candidates in ranked if candidates.differs(best_candidates)][:_HELPERS]
         best = self._refined(self._repaired(best, best_candidates, others))
         progress(0.9, "economizing")
         return self._economical(best).probes()
@@ -199,18 +198,18 @@ class Search:
         scored.sort(key=lambda entry: entry[0])
         return np.array([direction for _, direction in scored])
 
-    def _greedy_drafts(self, directions: FloatArray, progress: ProgressCallback) -> list[tuple[float, Candidates]]:
-        """Candidates along the best directions with the cost of their greedy cover, the cheapest first."""
+    def _ranked(self, directions: FloatArray, progress: ProgressCallback) -> list[Candidates]:
+        """Candidates along the best directions, those first whose cover may cost least."""
         found = []
-        for number, direction in enumerate(directions[:_GREEDY_DIRECTIONS]):
-            progress(number / _GREEDY_DIRECTIONS, "covering the target")
+        for number, direction in enumerate(directions[:_BOUNDED_DIRECTIONS]):
+            progress(number / _BOUNDED_DIRECTIONS, "covering the target")
             candidates = Candidates.along(self, direction, self.settings[-1])
             if candidates is not None:
-                cover = covering.greedy_rows(candidates.line_covers, self.aims.price, candidates.line_cost)
-                found.append((cover.cost, candidates))
+                cost = covering.least_cost(candidates.line_covers, self.aims.price, candidates.line_cost)
+                found.append((cost, candidates))
         if not found:
             raise access.explain_blocked(self.surroundings, self.target.center_ras_mm, self.longest_mm)
-        return sorted(found, key=lambda entry: entry[0])
+        return [candidates for _, candidates in sorted(found, key=lambda entry: entry[0])]
 
     def _repaired(self, draft: Draft, candidates: Candidates, others: Sequence[Candidates]) -> Draft:
         """Cover what finer points show to be left out, with lines of other directions where need be."""
@@ -235,6 +234,15 @@ class Search:
 
     def _refined(self, draft: Draft) -> Draft:
         """Shift lines and places so that the worst points of the target lie as deep as can be."""
+        for _ in range(_REFINEMENTS):
+            moved = self._toward(draft, self._deeper(draft))
+            if self._score(moved) <= self._score(draft):
+                break
+            draft = moved
+        return draft
+
+    def _deeper(self, draft: Draft) -> Draft:
+        """The draft shifted for depth alone, past obstacles or not."""
         axes = [across(line.direction) for line in draft.lines]
         counts = [len(row) for row in draft.places]
 
@@ -259,34 +267,54 @@ class Search:
             bounds=[(-_SHIFT_MM, _SHIFT_MM)] * len(start),
             options={"maxiter": 25, "maxfun": 30 * (len(start) + 1)},
         )
-        for part in (1.0, 0.6, 0.3):
-            moved = self._legal(shifted(part * found.x))
-            if moved is not None and self._score(moved) >= self._score(draft):
-                return moved
-        return draft
+        return shifted(found.x)
+
+    def _toward(self, draft: Draft, aim: Draft) -> Draft:
+        """Each line as far on its way to where another draft has it as it stays free."""
+        lines, places = list(draft.lines), list(draft.places)
+        for number, (line, row) in enumerate(zip(draft.lines, draft.places, strict=True)):
+            shift = aim.lines[number].base_ras_mm - line.base_ras_mm
+            for part in (1.0, 0.6, 0.3):
+                moved = replace(line, base_ras_mm=line.base_ras_mm + part * shift)
+                moved_row = tuple(
+                    (place + part * (goal - place), setting)
+                    for (place, setting), (goal, _) in zip(row, aim.places[number], strict=True)
+                )
+                freed = self._freed(moved, _tip_mm(moved_row))
+                if freed is not None:
+                    lines[number], places[number] = freed, moved_row
+                    break
+        return replace(draft, lines=tuple(lines), places=tuple(places))
+
+    def _freed(self, line: Line, tip_mm: float) -> Line | None:
+        """The line with its entry found anew, or None where it is not free."""
+        ways = access.follow(
+            self.surroundings, line.base_ras_mm[None], line.direction, np.array([tip_mm]), self.longest_mm
+        )
+        return replace(line, entry_mm=float(ways.entry_mm[0])) if ways.is_free[0, 0] else None
 
     def _legal(self, draft: Draft) -> Draft | None:
         """The draft with its entries found anew, or None where a line is not free."""
-        lines = []
-        for number, line in enumerate(draft.lines):
-            tip = np.array([draft.tip_mm(number)])
-            ways = access.follow(self.surroundings, line.base_ras_mm[None], line.direction, tip, self.longest_mm)
-            if not ways.is_free[0, 0]:
-                return None
-            lines.append(replace(line, entry_mm=float(ways.entry_mm[0])))
-        return replace(draft, lines=tuple(lines))
+        freed = [self._freed(line, _tip_mm(row)) for line, row in zip(draft.lines, draft.places, strict=True)]
+        lines = tuple(line for line in freed if line is not None)
+        return replace(draft, lines=lines) if len(lines) == len(freed) else None
 
     def _score(self, draft: Draft) -> tuple[float, float, float, float]:
-        """Larger is better: tumor covered, target covered (to a thousandth), depth of its surface and its edge."""
+        """Larger is better: tumor covered, target covered (up to enough), least margin, and depth of the edge.
+
+        The least margin is the distance from the tumor to the nearest point of the target that is not covered.
+        """
         covered = is_in_zone(draft.probes(), self._fine.points)
         tumor = float(covered[self._fine.is_tumor].mean())
-        surface, edge = (-_depths_mm(points, draft).max(initial=-np.inf) for points in (self._surface, self._edge))
-        return round(tumor, 4), round(float(covered.mean()), 3), surface, edge
+        share = min(round(float(covered.mean()), 3), _ENOUGH_SHARE)
+        margin_mm = float(self._fine_mm[~covered].min(initial=self.target.margin_mm))
+        edge_mm = float(-_depths_mm(self._edge, draft).max(initial=-np.inf))
+        return round(tumor, 4), share, margin_mm, edge_mm
 
     def _economical(self, draft: Draft) -> Draft:
         """Drop ablations, and make them smaller, where nothing that was asked for is lost."""
         wanted = self._score(draft)
-        caps = (1.0, max(TARGET_SHARE, 0.995), self.target.margin_mm, 0.0)
+        caps = (1.0, _ENOUGH_SHARE, self.target.margin_mm, 0.0)
         floor = [min(value, cap) for value, cap in zip(wanted, caps, strict=True)]
 
         def is_enough(trial: Draft) -> bool:
@@ -399,6 +427,11 @@ class Candidates:
         )
         lines = tuple(self.lines[number] for number in used)
         return Draft(lines, rows, cover.cost + float(self.line_cost[used].sum()))
+
+
+def _tip_mm(row: Sequence[tuple[float, ZoneSetting]]) -> float:
+    """The deepest tip of ablations on a line, ahead of its base point."""
+    return max(place + setting.center_to_tip_mm for place, setting in row)
 
 
 def across(direction: FloatArray) -> FloatArray:

@@ -19,8 +19,8 @@ BoolArray = npt.NDArray[np.bool_]
 _POINT_SPACING_MM = (0.5, 5.0)
 #: How much less than the distance the smooth field of a mask may be, away from its surface, in mm.
 _FIELD_SLACK_MM = 3.0
-#: A direction along which the points of a surface are put in order; at odds with the axes of any grid.
-_SORTING_AXIS = np.array([1.0, 2.0**0.5, 3.0**0.5])
+#: Moves points of a surface, which lie on the lines of a grid, away from where rounding to 0.01 mm turns.
+_OFF_GRID_MM = 0.0017
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Target:
     def shell_points(self, distance_mm: float, count: int) -> FloatArray:
         """About `count` points (N, 3) on the tumor's surface moved outward by a distance, in the liver."""
         step = max(1, len(self.surface.points_ras_mm) // count)
-        # In an order that is the same however the mask is stored; no two points are level in it.
-        chosen = np.argsort(self.surface.points_ras_mm @ _SORTING_AXIS)[::step]
+        # Every so many in rising order of S, A and R, which is the same however the mask is stored.
+        chosen = np.lexsort(np.round(self.surface.points_ras_mm + _OFF_GRID_MM, 2).T)[::step]
         points = self.surface.points_ras_mm[chosen] + distance_mm * self.surface.point_normals[chosen]
         if distance_mm == 0.0:
             return points
