@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_segment(commands)
     _add_liver(commands)
+    _add_vessels(commands)
     _add_plan(commands)
     _add_fuse(commands)
     _add_margin(commands)
@@ -169,6 +170,23 @@ def _add_liver(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the liver, on the image's grid")
     parser.add_argument("--json", type=Path, metavar="FILE", help="measures for machines, - for standard output")
+
+
+def _add_vessels(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "vessels",
+        run_vessels,
+        "Segment a liver's vessels: portal 1, hepatic 2, arterial 3, unknown 4.",
+    )
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="CT or MR with contrast, or a DICOM folder")
+    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
+    parser.add_argument("--liver", type=Path, required=True, metavar="MASK", help="the liver, on the image's grid")
+    parser.add_argument("--portal", type=_point, metavar="R,A,S", help="a point in the portal vein's trunk")
+    parser.add_argument("--hepatic", type=_point, metavar="R,A,S", help="a point where the hepatic veins meet")
+    parser.add_argument("--min-diameter-mm", type=_positive, default=3.0, metavar="MM", help="thinnest (default 3)")
+    parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the vessels, on the image's grid")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="centerlines and radii, - for standard output")
 
 
 def _add_plan(commands: Any) -> None:
@@ -298,6 +316,29 @@ def run_liver(options: argparse.Namespace) -> None:
     _write_document({**result.to_dict(), "seconds": time.perf_counter() - start}, options.json)
     if not options.quiet:
         _say(f"liver of {result.volume_ml:.0f} ml -> {options.out}", *_warn(result.warnings))
+
+
+def run_vessels(options: argparse.Namespace) -> None:
+    """Vessels of a liver."""
+    from .core.images import WRITTEN_SUFFIXES, read_image, write_image
+    from .core.vessels import segment_vessels
+
+    _require_places([options.image, options.liver], (options.out, WRITTEN_SUFFIXES), (options.json, ()))
+    start = time.perf_counter()
+    with _progress("vessels", options) as progress:
+        result = segment_vessels(
+            read_image(options.image, series=options.series),
+            _mask(options.liver),
+            portal_ras_mm=options.portal,
+            hepatic_ras_mm=options.hepatic,
+            least_diameter_mm=options.min_diameter_mm,
+            progress=progress,
+        )
+        write_image(result.mask, options.out)
+    _write_document({**result.to_dict(), "seconds": time.perf_counter() - start}, options.json)
+    if not options.quiet:
+        lengths = [f"{name} {length:.0f} mm" for name, length in result.length_mm.items() if length]
+        _say(f"vessels: {', '.join(lengths)} -> {options.out}", *_warn(result.warnings))
 
 
 def run_plan(options: argparse.Namespace) -> None:

@@ -17,7 +17,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(available)}", file=sys.stderr)
         return 2
-    environment = {**os.environ, "PYTHONPATH": str(_FOLDER.parent)}
+    places = (_FOLDER.parent, _FOLDER.parents[1] / "NETAblation")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     failed = []
     for name in names or available:
         print(f"\n{name}\n{'=' * len(name)}", flush=True)

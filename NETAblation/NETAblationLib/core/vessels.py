@@ -1,0 +1,584 @@
+"""Vessels of 3 mm and more in the liver: mask, centerline, radius, and which tree they belong to.
+
+What is brighter than the liver around it is traced (:mod:`.vessel_tracing`), its radius measured by the
+contrast that a cross-section holds (:mod:`.vessel_radius`), and portal and hepatic veins are told apart
+from their trunks (:mod:`.vessel_trees`). Vessels need contrast: in an unenhanced CT nothing is found, in an
+arterial phase only what is enhanced by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from . import frames, images, vessel_trees
+from .centerlines import Centerlines, VesselKind
+from .errors import ComputationError, EmptyMaskError, GeometryError, InputError
+from .progress import ProgressCallback, silent
+from .vessel_radius import Profiles, running_median
+from .vessel_tracing import Branch, VoxelGraph, trace
+from .working_grids import WorkingGrid
+
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+
+SCHEMA_VERSION = 1
+
+#: Vessels from this diameter on cool what is ablated near them: 32 of 44 veins above 3 mm did, none of 20
+#: below (Lu et al., AJR 2002;178:47).
+LEAST_DIAMETER_MM = 3.0
+
+#: Edge of the working voxels, mm: finer gains little for vessels of 3 mm. User-set, as all below.
+_SPACING_MM = 0.8
+#: What lies around the liver on the working grid, mm.
+_PAD_MM = 6.0
+#: Notches of the liver up to twice this wide (its hilum) are searched too, in mm.
+_NOTCH_MM = 8.0
+#: Smoothing before vessels are looked for, mm; the liver's own brightness is that over the second, in mm.
+_SMOOTH_MM, _BACKGROUND_MM = 0.7, 15.0
+#: What is as near to the liver's border as this, in mm, may be another organ's edge.
+_BORDER_MM = 1.5
+#: What is brighter than the liver by more than this is metal or calcified, in HU.
+_METAL_HU = 300.0
+#: A vessel has more than this share of the blood's contrast, and more than that many spreads of the liver.
+_SHARE, _SPREADS = 0.4, 2.0
+#: The blood's contrast is looked for where it exceeds this many spreads; as a percentile there.
+_BRIGHT_SPREADS, _BLOOD_PERCENTILE = 4.0, 60.0
+#: Least volume of what is as bright in the liver, in ml.
+_LEAST_BRIGHT_ML = 0.1
+#: Shorter ends and smaller pieces are no vessels, in mm and mm3; nor are shorter runs of 3 mm.
+_LEAST_END_MM, _LEAST_PIECE_MM3, _LEAST_RUN_MM = 4.0, 60.0, 5.0
+#: From this radius on, mm, and over that length, mm, a vessel's middle has the contrast of its blood.
+_THICK_MM, _THICK_LENGTH_MM = 2.3, 3.0
+#: A trunk has at least this radius and is no farther from the liver's border than that beyond its wall, in mm.
+_TRUNK_RADIUS_MM, _TRUNK_BORDER_MM = 3.0, 4.0
+#: Trunks lie at least this far apart, and hepatic veins no farther than that from the thickest of them, in mm.
+_TRUNK_APART_MM, _CONFLUENCE_MM = 15.0, 50.0
+#: Where in the liver's box, as shares from left, back and bottom, hepatic veins leave and the portal vein enters.
+_HEPATIC_BOX = ((0.25, 0.8), (0.1, 0.65), (0.68, 0.97))
+_PORTAL_BOX = ((0.2, 0.75), (0.1, 0.8), (0.2, 0.72))
+#: From a single trunk a vessel is sure to come when the way costs less than this.
+_SURE_PRICE = 2.0
+#: A trunk named by the user is the thickest vessel within this distance, in mm.
+_NAMED_MM = 15.0
+#: How much cheaper the way from one trunk has to be than that from the other, as a share and in all.
+_SURE_SHARE, _SURE = 0.2, 0.2
+
+
+@dataclass(frozen=True)
+class VesselSegmentation:
+    """Vessels of a liver: `mask` (uint8, labels of :class:`VesselKind`) on the grid of the image, and centerlines.
+
+    `liver_value`, `spread` and `blood_contrast` (by kind, above the liver) are in the image's units.
+    """
+
+    mask: sitk.Image
+    centerlines: Centerlines
+    least_diameter_mm: float
+    liver_value: float
+    spread: float
+    blood_contrast: dict[VesselKind, float]
+    warnings: tuple[str, ...] = ()
+    image_sha256: str = ""
+
+    @property
+    def length_mm(self) -> dict[str, float]:
+        """Length of the centerlines of each kind, by its name, mm."""
+        return {kind.name.lower(): self.centerlines.of_kind(kind).length_mm for kind in VesselKind}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the mask, for JSON; the mask is named by its hash."""
+        lines = self.centerlines
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "least_diameter_mm": self.least_diameter_mm,
+            "liver_value": self.liver_value,
+            "spread": self.spread,
+            "labels": {kind.name.lower(): int(kind) for kind in VesselKind},
+            "blood_contrast": {kind.name.lower(): value for kind, value in self.blood_contrast.items()},
+            "length_mm": self.length_mm,
+            "centerlines": {
+                "points_ras_mm": lines.points_ras_mm.tolist(),
+                "radius_mm": lines.radius_mm.tolist(),
+                "kind": lines.kind.tolist(),
+                "step_mm": lines.step_mm.tolist(),
+            },
+            "warnings": list(self.warnings),
+            "image_sha256": self.image_sha256,
+            "mask_sha256": images.image_hash(self.mask),
+        }
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The liver on a working grid: where vessels are looked for, and how much brighter than the liver it is there."""
+
+    grid: WorkingGrid
+    liver: BoolArray
+    domain: BoolArray
+    contrast: FloatArray
+    liver_value: float
+    spread: float
+
+    def ras_mm(self, points: FloatArray) -> FloatArray:
+        """Places (N, 3) in voxels (K, J, I) as RAS mm."""
+        return points[:, ::-1] * self.grid.spacing_mm + np.array(self.grid.first_ras_mm)
+
+
+@dataclass(frozen=True)
+class _Vessel:
+    """A traced branch with its profiles, radius (N,) in mm, kind (N,), and where it is out of its parent (N,)."""
+
+    branch: Branch
+    profiles: Profiles
+    free: BoolArray
+    radius_mm: FloatArray
+    blood: float
+    kind: npt.NDArray[np.int64]
+
+
+def segment_vessels(
+    image: sitk.Image,
+    liver: sitk.Image,
+    *,
+    portal_ras_mm: npt.ArrayLike | None = None,
+    hepatic_ras_mm: npt.ArrayLike | None = None,
+    least_diameter_mm: float = LEAST_DIAMETER_MM,
+    progress: ProgressCallback = silent,
+) -> VesselSegmentation:
+    """Segment the vessels of a liver in a contrast-enhanced CT or MR.
+
+    `liver` is a mask on the grid of the image. `portal_ras_mm` and `hepatic_ras_mm` (3,) are places
+    at the trunks, where they are not found by themselves. Raises InputError, GeometryError or
+    EmptyMaskError for input that cannot be used, ComputationError where no vessel stands out.
+    """
+    images.require_3d_finite(image, "image")
+    frames.require_same_grid(image, liver, "image", "liver")
+    if not least_diameter_mm > 0:
+        raise InputError(f"least diameter: {least_diameter_mm} mm is not above 0")
+    named = {
+        kind: frames.as_points(np.asarray(place)[None], f"{kind.name.lower()} trunk")[0]
+        for kind, place in ((VesselKind.PORTAL, portal_ras_mm), (VesselKind.HEPATIC, hepatic_ras_mm))
+        if place is not None
+    }
+    progress(0.0, "liver")
+    search = _searched(image, images.as_mask(liver, "liver"))
+    blood = _blood_contrast(search)
+    progress(0.3, "tracing vessels")
+    graph, vessels, mask = _traced(search, blood)
+    progress(0.6, "portal and hepatic veins")
+    vessels, bloods, warnings = _told_apart(search, graph, vessels, search.contrast[mask], named)
+    progress(0.8, "centerlines")
+    lines = _centerlines(search, vessels, least_diameter_mm)
+    if not len(lines):
+        raise ComputationError(
+            f"no vessel of {least_diameter_mm:g} mm or more found in the liver: the image may be unenhanced"
+        )
+    painted = _painted(image, search, lines, max(bloods.values()))
+    progress(1.0, "segmented")
+    return VesselSegmentation(
+        mask=painted,
+        centerlines=lines,
+        least_diameter_mm=float(least_diameter_mm),
+        liver_value=search.liver_value,
+        spread=search.spread,
+        blood_contrast=bloods,
+        warnings=tuple(warnings),
+        image_sha256=images.image_hash(image),
+    )
+
+
+def centerlines_of_mask(mask: sitk.Image) -> Centerlines:
+    """Centerlines of a vessel mask that the user has, with radius and, by its labels (:class:`VesselKind`), kind.
+
+    Labels other than those of a kind are of unknown kind. Raises EmptyMaskError for an empty mask and
+    ComputationError for one too small to have a vessel in it.
+    """
+    whole = _whole(mask)
+    grid = _grid_about(whole, "vessels")
+    share = _resampled(whole, grid.image(np.zeros(grid.shape, np.uint8)))
+    inside = share > 0.5
+    depth = _distance(~inside)
+    spacing = grid.spacing_mm
+    graph = VoxelGraph.of(inside, 1.0 / np.maximum(depth * spacing, 0.5) ** 2)
+    branches = trace(graph, depth[inside], _LEAST_END_MM / spacing, round(_LEAST_PIECE_MM3 / spacing**3))
+    if not branches:
+        raise ComputationError("vessels: the mask holds nothing as long and large as a vessel")
+    kept = [vessel for vessel in _measured_all(branches, share, 1.0, spacing) if not _is_bump(vessel, spacing)]
+    parts = []
+    for vessel in kept:
+        ras = vessel.branch.points[:, ::-1] * spacing + np.array(grid.first_ras_mm)
+        parts.append(Centerlines(ras, vessel.radius_mm, _kinds_at(mask, ras), vessel.branch.node_lengths * spacing))
+    return Centerlines.joined(parts)
+
+
+def _whole(mask: sitk.Image) -> sitk.Image:
+    return sitk.Cast(mask > 0, sitk.sitkUInt8)
+
+
+def _kinds_at(mask: sitk.Image, ras_mm: FloatArray) -> npt.NDArray[np.int64]:
+    """The label of the mask's voxel nearest to each place (N, 3), as a kind."""
+    array = sitk.GetArrayViewFromImage(mask)
+    labels = np.argwhere(array > 0)
+    places = frames.ras_to_index(mask, ras_mm)[:, ::-1]
+    spacing = np.array(mask.GetSpacing())[::-1]
+    nearest = labels[cKDTree(labels * spacing).query(places * spacing)[1]]
+    found = array[tuple(nearest.T)].astype(np.int64)
+    return np.where(np.isin(found, list(VesselKind)), found, int(VesselKind.UNKNOWN))
+
+
+# Where vessels are looked for
+
+
+def _searched(image: sitk.Image, liver: sitk.Image) -> _Search:
+    grid = _grid_about(liver, "liver")
+    reference = grid.image(np.zeros(grid.shape, np.uint8))
+    values = _resampled(image, reference)
+    inside = _resampled(liver, reference) > 0.5
+    domain = _closed(inside, _NOTCH_MM / grid.spacing_mm)
+    domain &= ~ndimage.binary_dilation(values > np.median(values[inside]) + _METAL_HU)
+    contrast, value, spread = _contrast(values, inside, domain, grid.spacing_mm)
+    return _Search(grid, inside, domain, contrast, value, spread)
+
+
+def _grid_about(mask: sitk.Image, name: str) -> WorkingGrid:
+    """The working grid about what a mask (0, 1) holds; raises EmptyMaskError, by its name, where it holds nothing."""
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.Execute(mask)
+    if not statistics.HasLabel(1):
+        raise EmptyMaskError(f"{name}: the mask is empty")
+    box = np.array(statistics.GetBoundingBox(1), dtype=np.float64)
+    corners = np.array(np.meshgrid(*zip(box[:3] - 0.5, box[:3] + box[3:] - 0.5, strict=True))).reshape(3, -1).T
+    ras = frames.index_to_ras(mask, corners)
+    return WorkingGrid.over(ras.min(axis=0) - _PAD_MM, ras.max(axis=0) + _PAD_MM, _SPACING_MM)
+
+
+def _resampled(image: sitk.Image, reference: sitk.Image) -> FloatArray:
+    """An image on a working grid, linear, its border values kept beyond its border."""
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetReferenceImage(reference)
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetUseNearestNeighborExtrapolator(True)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
+    return sitk.GetArrayFromImage(resampler.Execute(sitk.Cast(image, sitk.sitkFloat32)))
+
+
+def _distance(mask: BoolArray) -> FloatArray:
+    """Distance in voxels from each voxel to the mask."""
+    signed = sitk.SignedMaurerDistanceMap(sitk.GetImageFromArray(mask.view(np.uint8)), False, False, False)
+    return np.maximum(sitk.GetArrayFromImage(signed), 0)
+
+
+def _closed(mask: BoolArray, reach: float) -> BoolArray:
+    padded = np.pad(mask, int(reach) + 2)
+    closed = _distance(_distance(padded) > reach) > reach
+    inner = slice(int(reach) + 2, -int(reach) - 2)
+    return closed[inner, inner, inner] | mask
+
+
+def _contrast(
+    values: FloatArray, liver: BoolArray, domain: BoolArray, spacing_mm: float
+) -> tuple[FloatArray, float, float]:
+    """How much brighter than the liver around it each voxel is, the liver's value, and the spread about it.
+
+    Only what is in the domain counts, so that a bright organ beside the liver does not shine into it.
+    """
+    deviation = _SMOOTH_MM / spacing_mm
+    weight = ndimage.gaussian_filter(domain.astype(np.float32), deviation)
+    smooth = ndimage.gaussian_filter(np.where(domain, values, 0).astype(np.float32), deviation)
+    smooth /= np.maximum(weight, 1e-3)
+    value, spread = _typical(smooth[liver])
+    background = np.full(values.shape, value, np.float32)
+    for _ in range(2):
+        is_plain = liver & (np.abs(smooth - background) < 2 * spread)
+        background = value + _local_mean(smooth - value, is_plain, _BACKGROUND_MM / spacing_mm)
+    contrast = smooth - background
+    near_border = domain & (_distance(~domain) * spacing_mm <= _BORDER_MM)
+    contrast[near_border | ~domain] = np.minimum(contrast[near_border | ~domain], 0)
+    return contrast, value, _typical(contrast[liver])[1]
+
+
+def _typical(values: FloatArray) -> tuple[float, float]:
+    """Middle and spread of most values, whatever the rest is."""
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    for _ in range(4):
+        inner = values[np.abs(values - middle) <= 2 * spread]
+        middle = float(np.median(inner))
+        # Half of a normal distribution cut at two spreads lies within 0.6 of them.
+        spread = float(np.median(np.abs(inner - middle))) / 0.6 if len(inner) else 0.0
+    if not spread > 0:
+        raise ComputationError("vessels: the liver has the same value everywhere; no vessel can stand out")
+    return middle, spread
+
+
+def _local_mean(values: FloatArray, chosen: BoolArray, deviation: float) -> FloatArray:
+    """Mean of the chosen values nearby, on every second voxel and linear in between; 0 where there are none."""
+    step = 2
+    every = (slice(None, None, step),) * 3
+    weight = ndimage.gaussian_filter(chosen[every].astype(np.float32), deviation / step)
+    total = ndimage.gaussian_filter(np.where(chosen, values, 0)[every].astype(np.float32), deviation / step)
+    mean = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), 0)
+    places = np.meshgrid(*(np.arange(n, dtype=np.float32) / step for n in values.shape), indexing="ij", sparse=True)
+    return ndimage.map_coordinates(mean, np.broadcast_arrays(*places), order=1, mode="nearest")
+
+
+def _blood_contrast(search: _Search) -> float:
+    """A first estimate of the contrast of blood: that in the middle of what is bright."""
+    bright = search.domain & (search.contrast > _BRIGHT_SPREADS * search.spread)
+    middle = ndimage.binary_erosion(bright)
+    if middle.sum() * search.grid.spacing_mm**3 < 1000 * _LEAST_BRIGHT_ML:
+        raise ComputationError(
+            "no vessel stands out in the liver: an image with contrast in its vessels (portal phase) is needed"
+        )
+    return float(np.percentile(search.contrast[middle], _BLOOD_PERCENTILE))
+
+
+# Tracing and radius
+
+
+def _traced(search: _Search, blood: float) -> tuple[VoxelGraph, list[_Vessel], BoolArray]:
+    spacing = search.grid.spacing_mm
+    mask = search.domain & (search.contrast > max(_SHARE * blood, _SPREADS * search.spread))
+    depth = _distance(~mask)
+    share = np.clip(search.contrast / blood, 0.1, 1.0)
+    cost = 1.0 / np.maximum(share * np.maximum(depth * spacing, 1.0), 0.1) ** 2
+    graph = VoxelGraph.of(mask, cost)
+    branches = trace(graph, depth[mask], _LEAST_END_MM / spacing, round(_LEAST_PIECE_MM3 / spacing**3))
+    return graph, _measured_all(branches, search.contrast, blood, spacing), mask
+
+
+def _measured_all(branches: Sequence[Branch], contrast: FloatArray, blood: float, spacing_mm: float) -> list[_Vessel]:
+    """All branches with their radius, parents first, whose blood their children have."""
+    vessels: list[_Vessel] = []
+    for branch in branches:
+        parent = vessels[branch.parent] if branch.parent >= 0 else None
+        profiles = Profiles.around(branch, contrast, spacing_mm)
+        vessels.append(_measured(branch, profiles, parent, blood, spacing_mm))
+    return vessels
+
+
+def _measured(branch: Branch, profiles: Profiles, parent: _Vessel | None, blood: float, spacing_mm: float) -> _Vessel:
+    """Radius along a branch with the contrast of its own blood where it is thick, else that of its parent."""
+    blood = blood if parent is None else parent.blood
+    free = _free(branch, parent, spacing_mm)
+    radius = _radius(branch, profiles, free, blood, spacing_mm)
+    if float(np.median(radius)) > _THICK_MM and free.sum() * spacing_mm > _THICK_LENGTH_MM:
+        blood = float(np.median(profiles.middle[free]))
+        radius = _radius(branch, profiles, free, blood, spacing_mm)
+    return _Vessel(branch, profiles, free, radius, blood, np.full(len(radius), int(VesselKind.UNKNOWN)))
+
+
+def _free(branch: Branch, parent: _Vessel | None, spacing_mm: float) -> BoolArray:
+    """Where a branch (N,) is out of the vessel that it comes from."""
+    if parent is None:
+        return np.ones(len(branch.nodes), dtype=bool)
+    return np.linalg.norm(branch.points - branch.points[0], axis=1) * spacing_mm > parent.radius_mm[-1]
+
+
+def _is_bump(vessel: _Vessel, spacing_mm: float) -> bool:
+    """Whether a branch ends right after it has left its parent: no vessel, but a bump on its wall."""
+    return vessel.branch.is_end and float(vessel.free.sum()) * spacing_mm < _LEAST_END_MM
+
+
+def _radius(
+    branch: Branch, profiles: Profiles, free: BoolArray, blood: float | FloatArray, spacing_mm: float
+) -> FloatArray:
+    return running_median(profiles.radius_mm(blood), free, branch.along * spacing_mm)
+
+
+# Portal and hepatic veins
+
+
+def _told_apart(
+    search: _Search,
+    graph: VoxelGraph,
+    vessels: Sequence[_Vessel],
+    contrast: FloatArray,
+    named: Mapping[VesselKind, FloatArray],
+) -> tuple[list[_Vessel], dict[VesselKind, float], list[str]]:
+    """Give each vessel its kind, and measure it again with the contrast of that kind's blood."""
+    if not vessels:
+        raise ComputationError("no vessel found in the liver: what is bright in it is too small")
+    trunks = _trunks(search, vessels, named)
+    warnings = [
+        f"the trunk of the {name} was not found: its vessels are not told from others"
+        for kind, name in ((VesselKind.PORTAL, "portal vein"), (VesselKind.HEPATIC, "hepatic veins"))
+        if kind not in trunks
+    ]
+    branches = [vessel.branch for vessel in vessels]
+    price = vessel_trees.prices(
+        branches,
+        [vessel.radius_mm for vessel in vessels],
+        [vessel.profiles.middle for vessel in vessels],
+        [vessel.profiles.area_mm2(vessel.blood) * vessel.blood for vessel in vessels],
+        vessel_trees.contacts(graph, branches, contrast),
+        trunks,
+        search.grid.spacing_mm,
+    )
+    kinds = [_cheaper([price[kind][number] for kind in trunks], list(trunks)) for number in range(len(vessels))]
+    likely = [_cheaper([price[kind][number] for kind in trunks], list(trunks), 0, 0) for number in range(len(vessels))]
+    bloods = _bloods(vessels, kinds)
+    table = np.array([bloods.get(VesselKind(kind), 0.0) if kind else 0.0 for kind in range(max(VesselKind) + 1)])
+    found = []
+    for vessel, kind, best in zip(vessels, kinds, likely, strict=True):
+        blood = np.where(table[best] > 0, table[best], vessel.blood)
+        radius = _radius(vessel.branch, vessel.profiles, vessel.free, blood[:, None], search.grid.spacing_mm)
+        found.append(replace(vessel, kind=kind, radius_mm=radius))
+    return found, bloods, warnings
+
+
+def _trunks(
+    search: _Search, vessels: Sequence[_Vessel], named: Mapping[VesselKind, FloatArray]
+) -> dict[VesselKind, list[tuple[int, int]]]:
+    """Where the trees begin, as (vessel, node): thick vessels at the liver's border, by their height in the liver."""
+    spacing = search.grid.spacing_mm
+    owner = np.repeat(np.arange(len(vessels)), [len(vessel.radius_mm) for vessel in vessels])
+    node = np.concatenate([np.arange(len(vessel.radius_mm)) for vessel in vessels])
+    points = np.concatenate([vessel.branch.points for vessel in vessels])
+    radius = np.concatenate([vessel.radius_mm for vessel in vessels])
+    ras = search.ras_mm(points)
+    found: dict[VesselKind, list[int]] = {}
+    for kind, place in named.items():
+        near = np.flatnonzero(np.linalg.norm(ras - place, axis=1) < _NAMED_MM)
+        if not len(near):
+            raise GeometryError(f"{kind.name.lower()} trunk: no vessel within {_NAMED_MM:g} mm of the place given")
+        found[kind] = [int(near[np.argmax(radius[near])])]
+    from_border = ndimage.map_coordinates(_distance(~search.liver) * spacing, points.T, order=1)
+    exits = _apart(
+        ras, radius, np.flatnonzero((radius >= _TRUNK_RADIUS_MM) & (from_border < radius + _TRUNK_BORDER_MM))
+    )
+    low, high = _box(search.liver)
+    shares = (points[exits] - low) / (high - low)
+    upper = [place for place, share in zip(exits, shares, strict=True) if _is_within(share, _HEPATIC_BOX)]
+    lower = [place for place, share in zip(exits, shares, strict=True) if _is_within(share, _PORTAL_BOX)]
+    if VesselKind.PORTAL not in found and lower:
+        found[VesselKind.PORTAL] = lower[:1]
+    if VesselKind.HEPATIC not in found and upper:
+        found[VesselKind.HEPATIC] = [
+            place for place in upper if np.linalg.norm(ras[place] - ras[upper[0]]) < _CONFLUENCE_MM
+        ]
+    return {kind: [(int(owner[p]), int(node[p])) for p in places] for kind, places in sorted(found.items())}
+
+
+def _box(mask: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """The first and last index (3,) of a mask on each axis."""
+    sides = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]] for axis in range(3)]
+    return np.array(sides)[:, 0].astype(np.float64), np.array(sides)[:, 1].astype(np.float64)
+
+
+def _is_within(share: FloatArray, box: Sequence[tuple[float, float]]) -> bool:
+    """Whether shares (S, A, R) lie in a box given for R, A, S."""
+    return all(low <= value < high for value, (low, high) in zip(share[::-1], box, strict=True))
+
+
+def _apart(ras: FloatArray, radius: FloatArray, chosen: npt.NDArray[np.intp]) -> list[int]:
+    """Of the chosen places the thickest ones, thickest first, that lie apart."""
+    left = chosen[np.argsort(-radius[chosen], kind="stable")]
+    found = []
+    while len(left):
+        found.append(int(left[0]))
+        left = left[np.linalg.norm(ras[left] - ras[left[0]], axis=1) > _TRUNK_APART_MM]
+    return found
+
+
+def _cheaper(
+    prices: Sequence[FloatArray],
+    kinds: Sequence[VesselKind],
+    share: float = _SURE_SHARE,
+    least: float = _SURE,
+) -> npt.NDArray[np.int64]:
+    """The kind (N,) whose trunk is clearly the cheaper one to come from; UNKNOWN where none is."""
+    if not prices:
+        return np.empty(0, np.int64)
+    table = np.array(prices)
+    order = np.sort(table, axis=0)
+    kind = np.array([int(kind) for kind in kinds])[np.argmin(table, axis=0)]
+    sure = np.isfinite(order[0])
+    if len(prices) > 1:
+        sure &= order[1] >= order[0] * (1 + share) + least
+    else:
+        sure &= order[0] < _SURE_PRICE
+    return np.where(sure, kind, int(VesselKind.UNKNOWN))
+
+
+def _bloods(vessels: Sequence[_Vessel], kinds: Sequence[npt.NDArray[np.int64]]) -> dict[VesselKind, float]:
+    """Contrast of the blood of each kind: that in the middle of its thick vessels; of all where none is thick."""
+    kind = np.concatenate(kinds)
+    middle = np.concatenate([vessel.profiles.middle for vessel in vessels])
+    thick = np.concatenate([vessel.free & (vessel.radius_mm > _THICK_MM) for vessel in vessels])
+    found = {}
+    for value in VesselKind:
+        chosen = middle[(kind == value) & thick]
+        if len(chosen):
+            found[value] = float(np.median(chosen))
+    return found or {VesselKind.UNKNOWN: float(np.median([vessel.blood for vessel in vessels]))}
+
+
+# What is reported
+
+
+def _centerlines(search: _Search, vessels: Sequence[_Vessel], least_diameter_mm: float) -> Centerlines:
+    """The parts of the vessels that are thick enough, and long enough for that to be sure."""
+    spacing = search.grid.spacing_mm
+    parts: list[Centerlines] = []
+    for vessel in vessels:
+        if _is_bump(vessel, spacing):
+            continue
+        usable = vessel.free if vessel.branch.is_end else np.ones(len(vessel.free), dtype=bool)
+        chosen = _bridged(2 * vessel.radius_mm >= least_diameter_mm, _LEAST_RUN_MM / spacing) & usable
+        if vessel.branch.is_end:
+            chosen &= ~_bridged(~chosen, _LEAST_RUN_MM / spacing)
+        lines = Centerlines(
+            search.ras_mm(vessel.branch.points),
+            vessel.radius_mm,
+            vessel.kind,
+            vessel.branch.node_lengths * spacing,
+        )
+        parts.append(lines.where(chosen))
+    return Centerlines.joined(parts)
+
+
+def _bridged(chosen: BoolArray, length: float) -> BoolArray:
+    """What is chosen along a vessel (N,), with gaps shorter than `length` closed; what reaches an end is no gap."""
+    labels, count = ndimage.label(~chosen)
+    sizes = np.bincount(labels, minlength=count + 1)
+    is_gap = sizes < length
+    is_gap[[0, labels[0], labels[-1]]] = False
+    return chosen | is_gap[labels]
+
+
+def _painted(image: sitk.Image, search: _Search, lines: Centerlines, blood: float) -> sitk.Image:
+    """Labels on the grid of the image: balls of the measured radius along the centerlines.
+
+    Where a vessel is thick it need not be round: there the voxels of more than half the contrast count.
+    """
+    grid = search.grid
+    reach = float(lines.radius_mm.max()) * 1.4 + 1.0
+    first = np.array(grid.first_ras_mm)
+    nodes = np.rint((lines.points_ras_mm - first) / grid.spacing_mm).astype(int)[:, ::-1]
+    seeds = np.zeros(grid.shape, dtype=bool)
+    seeds[tuple(np.clip(nodes, 0, np.array(grid.shape) - 1).T)] = True
+    near = _distance(seeds) * grid.spacing_mm <= reach
+    places = grid.points(near)
+    wall, index = lines.nearest_walls(places)
+    level = -wall
+    thick = lines.radius_mm[index] > _THICK_MM
+    share = search.contrast[near] / blood
+    by_contrast = 2.0 * (share - 0.5) * lines.radius_mm[index]
+    close = wall < 0.4 * lines.radius_mm[index]
+    level = np.where(thick & close & search.domain[near], np.maximum(level, by_contrast), level)
+    field = np.full(grid.shape, -reach, np.float32)
+    field[near] = level
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[near] = lines.kind[index]
+    fine = sitk.Resample(grid.image(field), image, sitk.Transform(), sitk.sitkLinear, -reach, sitk.sitkFloat32)
+    kinds = sitk.Resample(grid.image(labels), image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+    return sitk.Mask(kinds, sitk.Cast(fine > 0, sitk.sitkUInt8))
