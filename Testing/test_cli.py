@@ -190,7 +190,7 @@ def test_plan_takes_the_obstacles_of_a_segmentation(files, tmp_path, capsys):
     run("plan", *given, "--structures", files["bone"], "--structure-names", names)
     assert "note: obstacles of bone.nrrd: rib\n" in capsys.readouterr().err
     assert "rib" in json.loads(out.read_text())["input_hashes"]
-    assert "--structure-names" in refused(capsys, "plan", *given, "--structures", files["bone"])
+    assert "what its labels are called" in refused(capsys, "plan", *given, "--structures", files["bone"])
     assert "--structures" in refused(capsys, "plan", *given, "--structure-names", names)
     both = ["--obstacle", f"rib={files['bone']}", "--structures", files["bone"], "--structure-names", names]
     assert "obstacle 'rib' is given twice" in refused(capsys, "plan", *given, *both)

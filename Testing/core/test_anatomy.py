@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from NETAblationLib.core.anatomy import find_obstacles
-from NETAblationLib.core.errors import InputError
+from NETAblationLib.core.errors import ImageReadError, InputError
 from NETAblationLib.core.skin import Place
 from support.shapes import ellipsoid, grid, intersection, mask_of, rotation, sphere, union, voxel_centers
 
@@ -47,7 +47,7 @@ def dice(mask, level, image):
 
 @pytest.mark.parametrize(
     ("spacing", "direction", "noise_hu"),
-    [((2.5, 2.5, 2.5), None, 15.0), ((2.0, 2.0, 5.0), FLIPPED, 0.0), ((2.5, 2.5, 4.0), OBLIQUE, 0.0)],
+    [((2.5, 2.5, 3.0), None, 15.0), ((2.5, 2.5, 5.0), FLIPPED, 0.0), ((2.5, 2.5, 4.0), OBLIQUE, 0.0)],
 )
 def test_each_part_is_found_whatever_the_axes_and_slices(spacing, direction, noise_hu):
     image = ct((*PARTS, (ARM, 40.0)), spacing, direction, noise_hu=noise_hu)
@@ -89,7 +89,7 @@ def test_gas_and_contrast_in_the_liver_are_no_obstacles_where_the_liver_is_given
     assert find_obstacles(image, liver=liver).gas.sum() * 0.008 == pytest.approx(4 / 3 * np.pi * 1.3**3, rel=0.15)
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 2.5), (2.0, 2.0, 4.0)])
+@pytest.mark.parametrize("spacing", [(1.2, 1.2, 5.0), (2.0, 2.0, 4.0)])
 def test_a_lung_under_a_wall_of_3_mm_is_in_the_body(spacing):
     """The lung's outline follows the skin 3 mm beneath it over 130 degrees of it."""
     wide = lambda p: np.maximum(np.hypot(p[:, 0] / 107, p[:, 1] / 72) - 1.0, 50.0 - p[:, 0])  # noqa: E731
@@ -168,10 +168,10 @@ def test_skin_on_the_table_or_behind_an_arm_is_told():
 def test_a_table_that_touches_the_skin_is_no_part_of_the_body():
     table = lambda p: np.maximum(np.abs(p[:, 1] + 76.5) - 2.0, np.abs(p[:, 0]) - 120.0)  # noqa: E731
     image = ct((*PARTS[:-1], (table, 100.0)))
-    body = sitk.GetArrayFromImage(find_obstacles(image).mask("body", image)) > 0
+    mask = find_obstacles(image).mask("body", image)
     wing = (sitk.GetArrayFromImage(mask_of(intersection(table, lambda p: 50 - np.abs(p[:, 0])), image))) > 0
-    assert body[wing].mean() < 0.02
-    assert dice(find_obstacles(image).mask("body", image), BODY, image) > 0.985
+    assert sitk.GetArrayFromImage(mask)[wing].mean() < 0.02
+    assert dice(mask, BODY, image) > 0.985
 
 
 def test_a_table_that_closes_a_gap_behind_the_back_is_no_part_of_the_body():
@@ -207,18 +207,19 @@ def test_the_digital_patient(small_patient):
             assert bone[sitk.GetArrayFromImage(small_patient.masks[organ]) > 0].mean() < 0.02, organ
 
 
-@pytest.mark.parametrize("axis", range(3))
-def test_the_same_anatomy_whichever_way_the_image_is_stored(axis):
+def test_the_same_anatomy_whichever_way_the_image_is_stored():
     image = ct(spacing=(2.0, 2.0, 4.0))
     plain = find_obstacles(image)
-    flipped = find_obstacles(sitk.Flip(image, [i == axis for i in range(3)]))
+    turned = find_obstacles(sitk.PermuteAxes(sitk.Flip(image, [True, False, True]), [2, 0, 1]))
     for name in ("body", "lung", "gas", "bone", "dense", "table"):
-        assert np.array_equal(getattr(plain, name), getattr(flipped, name)), name
+        assert np.array_equal(getattr(plain, name), getattr(turned, name)), name
 
 
 def test_what_is_no_ct_is_refused_and_so_is_an_unknown_part():
-    with pytest.raises(InputError, match=r"scan.nrrd needs a CT in HU with the skin in it: 100.0 %"):
-        find_obstacles(sitk.Image(20, 20, 20, sitk.sitkInt16), name="scan.nrrd")
+    with pytest.raises(InputError, match=r"the map needs a CT in HU with the skin in it: 100.0 %"):
+        find_obstacles(sitk.Image(20, 20, 20, sitk.sitkInt16), purpose="the map")
+    with pytest.raises(ImageReadError, match="2D"):
+        find_obstacles(sitk.Image(20, 20, sitk.sitkInt16))
     image = ct([(BODY, 40.0)], (5.0, 5.0, 5.0))
     with pytest.raises(InputError, match="'gall' is no part of the anatomy found; there are body, lung, gas, bone"):
         find_obstacles(image).mask("gall", image)

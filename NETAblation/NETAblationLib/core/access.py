@@ -91,7 +91,7 @@ def survey(
     All masks may lie on grids of their own; the tumor is part of the liver also where its mask
     leaves it out. Raises InputError for an image that is no CT of a body in HU.
     """
-    anatomy = find_obstacles(image, liver=liver, tumor=tumor, spacing_mm=_SPACING_MM, name="planning")
+    anatomy = find_obstacles(image, liver=liver, tumor=tumor, spacing_mm=_SPACING_MM, purpose="planning")
     grid = anatomy.grid
     layers = {
         DENSE: (anatomy.bone | anatomy.dense, DENSE_CLEARANCE_MM),

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from . import frames
 from .errors import InputError
+from .images import require_3d_finite
 from .skin import Skin, skin_of
 from .working_grids import WorkingGrid
 
@@ -143,21 +144,22 @@ def find_obstacles(
     liver: sitk.Image | None = None,
     tumor: sitk.Image | None = None,
     spacing_mm: float = 2.0,
-    name: str = "image",
+    purpose: str = "finding the anatomy",
 ) -> Anatomy:
     """Find body, lung, other air, bone, dense tissue and table in a CT in HU, of any orientation and slice thickness.
 
     What lies in `liver`, with `tumor`, masks in the CT's frame on grids of their own if need be, is none of
     the obstacles: gas of an ablation zone is not bowel, contrast in its vessels not bone. `spacing_mm` is that
-    of the grid on which it works and answers. Raises InputError, beginning with `name`, for an image that
-    is no CT of a body in HU.
+    of the grid on which it works and answers. Raises ImageReadError for an image that is not 3D and sound,
+    InputError, beginning with `purpose`, for one that is no CT of a body in HU.
     """
+    require_3d_finite(image, "image")
     grid = WorkingGrid.over(*frames.bounding_box_ras(image), spacing_mm)
     hu, known = _on_grid(image, grid)
     share = float((hu[known] > AIR_HU).mean()) if known.any() else 0.0
     if not (_BODY_SHARES[0] < share < _BODY_SHARES[1]):
         raise InputError(
-            f"{name} needs a CT in HU with the skin in it: {100 * share:.1f} % of this image lie above {AIR_HU:g} HU"
+            f"{purpose} needs a CT in HU with the skin in it: {100 * share:.1f} % of this image lie above {AIR_HU:g} HU"
         )
     tissue = hu > AIR_HU
     body = _body(tissue, hu, known, spacing_mm)
@@ -166,7 +168,7 @@ def find_obstacles(
         if mask is not None:
             in_liver |= mask_on(mask, grid)
     air = body & ~tissue
-    lung = _lung(air & ~in_liver, hu, body, spacing_mm)
+    lung = _lung(air & ~in_liver, hu, body, spacing_mm) & ~in_liver
     gas = without_specks(air & ~lung & ~in_liver, _LEAST_ML, spacing_mm)
     spared = ndimage.binary_dilation(in_liver) if in_liver.any() else in_liver
     bone = _bone(hu, body, lung, body & ~lung & ~gas & ~spared, spacing_mm)
