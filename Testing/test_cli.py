@@ -183,6 +183,19 @@ def test_plan(files, tmp_path):
     assert document["tumor_coverage_fraction"] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_plan_takes_the_obstacles_of_a_segmentation(files, tmp_path, capsys):
+    out, names = tmp_path / "plan.json", tmp_path / "names.json"
+    names.write_text('{"1": "rib_left_7"}')
+    given = ["--image", files["ct"], "--tumor", files["tumor"], "--liver", files["liver"], "--out", out]
+    run("plan", *given, "--structures", files["bone"], "--structure-names", names)
+    assert "note: obstacles of bone.nrrd: rib\n" in capsys.readouterr().err
+    assert "rib" in json.loads(out.read_text())["input_hashes"]
+    assert "what its labels are called" in refused(capsys, "plan", *given, "--structures", files["bone"])
+    assert "--structures" in refused(capsys, "plan", *given, "--structure-names", names)
+    both = ["--obstacle", f"rib={files['bone']}", "--structures", files["bone"], "--structure-names", names]
+    assert "obstacle 'rib' is given twice" in refused(capsys, "plan", *given, *both)
+
+
 def test_fuse_finds_a_shift(files, tmp_path):
     shift_ras = np.array([6.0, -5.0, 4.0])
     moved = sitk.ReadImage(str(files["ct"]))

@@ -204,6 +204,15 @@ def _add_plan(commands: Any) -> None:
         metavar="NAME=MASK",
         help="what no probe may cross",
     )
+    parser.add_argument(
+        "--structures",
+        type=Path,
+        metavar="FILE",
+        help="a segmentation (.seg.nrrd, or labels with names): every obstacle in it is taken",
+    )
+    parser.add_argument(
+        "--structure-names", type=Path, metavar="NAMES", help="JSON or CSV: what the labels of --structures are called"
+    )
     parser.add_argument("--device", metavar="ID", help="device of the catalogue (default: its first)")
     parser.add_argument("--margin-mm", type=_positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
     parser.add_argument("--out", type=Path, required=True, metavar="PLAN.json")
@@ -347,11 +356,15 @@ def run_plan(options: argparse.Namespace) -> None:
     from .core.errors import DeviceError
     from .core.images import read_image
     from .core.planning import plan_probes
+    from .core.segmentation_files import find_structures, read_segmentation
 
     obstacle_files = dict(options.obstacle)
     if len(obstacle_files) < len(options.obstacle):
         raise InputError("--obstacle: a name is given twice; every obstacle needs a name of its own")
     inputs = [options.image, options.tumor, options.liver, *obstacle_files.values()]
+    inputs += [options.structures, options.structure_names]
+    if options.structure_names is not None and options.structures is None:
+        raise InputError("--structure-names: names the labels of --structures, which is missing")
     _require_places(inputs, (options.out, ()), (options.scene, _SCENE_SUFFIXES))
     catalogue = load_catalogue()
     device_id = next(iter(catalogue)) if options.device is None else options.device
@@ -361,6 +374,13 @@ def run_plan(options: argparse.Namespace) -> None:
         image = read_image(options.image, series=options.series)
         tumor, liver = _mask(options.tumor), _mask(options.liver)
         obstacles = {name: _mask(path) for name, path in obstacle_files.items()}
+        notes: list[str] = []
+        if options.structures is not None:
+            found = find_structures(read_segmentation(options.structures, options.structure_names), image)
+            for name in found.masks.keys() & obstacles.keys():
+                raise InputError(f"obstacle '{name}' is given twice: by --obstacle and in {options.structures}")
+            obstacles |= found.masks
+            notes += [f"obstacles of {options.structures.name}: {', '.join(found.masks) or 'none'}", *found.notes]
         plan = plan_probes(
             image,
             tumor,
@@ -382,6 +402,7 @@ def run_plan(options: argparse.Namespace) -> None:
             f"{100 * document['target_coverage_fraction']:.1f} % covered, predicted MAM "
             f"{_mm(document['predicted_mam_mm'])} -> {options.out}",
             *_warn(document.get("limitations", ())),
+            *_warn(notes),
         )
 
 

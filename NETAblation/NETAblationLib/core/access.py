@@ -1,8 +1,8 @@
 """Ways from the skin to a target: which straight lines are free, and where they enter.
 
-Body, air and dense tissue (bone, contrast-filled vessels and organs) come from the CT; further
-obstacles are masks given by the user. All lie on one even grid along R, A and S, on which the
-distance to the nearest obstacle, less the clearance it needs, is known everywhere: a line is free
+Body, air, bone and other dense tissue (contrast-filled vessels and organs) come from the CT
+(:mod:`.anatomy`); further obstacles are masks given by the user. All lie on one even grid along R, A and S,
+on which the distance to the nearest obstacle, less the clearance it needs, is known everywhere: a line is free
 where that stays above zero from tip to skin. Hard constraints of this kind are those of
 Villard/Baegert et al., Comput Aided Surg 2007;12:82.
 """
@@ -18,36 +18,25 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from . import frames
-from .errors import ComputationError, InputError
+from .anatomy import find_obstacles, mask_on
+from .errors import ComputationError
+from .structures import catalogue
+from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-#: Room that a probe leaves to air (lung, bowel) and to every given obstacle, in mm: the mean lateral
+#: Room that a probe leaves to air (lung, bowel) and to every given obstacle but bone, in mm: the mean lateral
 #: error of stereotactic placement (Tinguely et al., Front Oncol 2021;11:713685: 3.7 mm).
 CLEARANCE_MM = 3.7
 #: Room to bone and other dense tissue, in mm; small, since probes pass between ribs. User-set.
 DENSE_CLEARANCE_MM = 2.0
 
-#: Above this, in HU and outside of the liver, tissue counts as dense; below the other as air. User-set.
-DENSE_HU, AIR_HU = 200.0, -300.0
-
 DENSE, AIR = "bone or dense tissue", "air (lung, bowel)"
 
-#: No tissue or air is below the first, in HU (air is -1000, with noise); what is outside of the image
-#: gets the second, as some scanners pad with.
-_LEAST_HU, _PADDING_HU = -1500.0, -3000.0
 #: Spacing of the grid in mm, and of the samples along a line. User-set.
 _SPACING_MM = 2.0
 _STEP_MM = 1.0
-#: Layers of nodes that are taken off to part the body from the table, and back on. User-set.
-_THIN_NODES = 2
-#: Radius of the disk that closes gaps in the outline of the body where there is tissue, in mm. User-set.
-_WALL_GAP_MM = 50.0
-#: Pieces of air or dense tissue below this many nodes are noise. User-set.
-_LEAST_NODES = 8
-#: Less of the image above AIR_HU than this, or none below, is no CT of a body in HU. User-set.
-_BODY_SHARES = (0.01, 0.995)
 _FAR_MM = 1e3
 
 
@@ -102,34 +91,29 @@ def survey(
     All masks may lie on grids of their own; the tumor is part of the liver also where its mask
     leaves it out. Raises InputError for an image that is no CT of a body in HU.
     """
-    grid = _grid_over(image)
-    resampled = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, _PADDING_HU, sitk.sitkFloat32)
-    hu = sitk.GetArrayFromImage(resampled)
-    known = hu > _LEAST_HU
-    share = float((hu[known] > AIR_HU).mean()) if known.any() else 0.0
-    if not _BODY_SHARES[0] < share < _BODY_SHARES[1]:
-        raise InputError(
-            f"planning needs a CT in HU with the skin in it: {100 * share:.1f} % of this image lie above {AIR_HU:g} HU"
-        )
-    body = _body(hu > AIR_HU)
-    in_liver = _on_grid(liver, grid) | _on_grid(tumor, grid)
-    spared = ndimage.binary_dilation(in_liver)
+    anatomy = find_obstacles(image, liver=liver, tumor=tumor, spacing_mm=_SPACING_MM, purpose="planning")
+    grid = anatomy.grid
     layers = {
-        DENSE: (_without_specks((hu > DENSE_HU) & body & ~spared), DENSE_CLEARANCE_MM),
-        AIR: (_without_specks((hu < AIR_HU) & body & ~in_liver), CLEARANCE_MM),
+        DENSE: (anatomy.bone | anatomy.dense, DENSE_CLEARANCE_MM),
+        AIR: (anatomy.lung | anatomy.gas, CLEARANCE_MM),
     }
     for name, mask in obstacles.items():
-        layers[name] = (_on_grid(mask, grid) | _touched(mask, grid), CLEARANCE_MM)
-    lower, _ = frames.bounding_box_ras(grid)
+        layers[name] = (mask_on(mask, grid) | _touched(mask, grid), clearance_mm(name))
     return Surroundings(
-        lower + 0.5 * _SPACING_MM,
+        np.array(grid.first_ras_mm),
         _SPACING_MM,
-        known.astype(np.float32),
-        body.astype(np.float32),
-        in_liver.astype(np.float32),
-        _room_mm(layers.values(), body.shape),
+        anatomy.known.astype(np.float32),
+        anatomy.body.astype(np.float32),
+        anatomy.liver.astype(np.float32),
+        _room_mm(layers.values(), grid.shape),
         layers,
     )
+
+
+def clearance_mm(name: str) -> float:
+    """Room that a probe leaves to a given obstacle of that name: as to bone in the CT where it is a bone."""
+    structure = catalogue().match(name).structure
+    return DENSE_CLEARANCE_MM if structure is not None and structure.role == "bone" else CLEARANCE_MM
 
 
 def _room_mm(obstacles: Iterable[tuple[BoolArray, float]], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -211,62 +195,13 @@ def explain_blocked(surroundings: Surroundings, target_ras_mm: FloatArray, longe
     )
 
 
-def _grid_over(image: sitk.Image) -> sitk.Image:
-    """An empty grid along the axes of R, A and S that holds the image; its index grows with them."""
-    lower, upper = frames.bounding_box_ras(image)
-    size = np.maximum(np.ceil((upper - lower) / _SPACING_MM).astype(int), 1)
-    grid = sitk.Image(size.tolist(), sitk.sitkUInt8)
-    grid.SetSpacing([_SPACING_MM] * 3)
-    grid.SetDirection(np.diag([-1.0, -1.0, 1.0]).ravel().tolist())
-    grid.SetOrigin(frames.flip_lps_ras(lower + 0.5 * _SPACING_MM).tolist())
-    return grid
-
-
-def _on_grid(mask: sitk.Image, grid: sitk.Image) -> BoolArray:
-    """Which nodes of the grid lie in a mask."""
-    resampled = sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
-    return sitk.GetArrayFromImage(resampled) != 0
-
-
-def _touched(mask: sitk.Image, grid: sitk.Image) -> BoolArray:
+def _touched(mask: sitk.Image, grid: WorkingGrid) -> BoolArray:
     """The nodes nearest to the voxels of a mask: so no part of it is lost between nodes, however thin."""
-    touched = np.zeros(grid.GetSize()[::-1], dtype=bool)
-    k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
-    to_grid = frames.ras_to_index_matrix(grid) @ frames.index_to_ras_matrix(mask)
-    index = np.round(frames.apply_matrix(to_grid, np.stack([i, j, k], axis=1))).astype(int)[:, ::-1]
-    index = index[np.all((index >= 0) & (index < touched.shape), axis=1)]
-    touched[tuple(index.T)] = True
+    touched = np.zeros(grid.shape, dtype=bool)
+    for k, plane in enumerate(sitk.GetArrayViewFromImage(mask)):  # by plane: little memory
+        j, i = np.nonzero(plane)
+        centers = frames.index_to_ras(mask, np.stack([i, j, np.full_like(i, k)], axis=1))
+        index = np.round((centers - grid.first_ras_mm) / grid.spacing_mm).astype(int)[:, ::-1]
+        index = index[np.all((index >= 0) & (index < touched.shape), axis=1)]
+        touched[tuple(index.T)] = True
     return touched
-
-
-def _body(tissue: BoolArray) -> BoolArray:
-    """The largest piece of tissue, without the table, with its cavities filled slice by slice."""
-    core = ndimage.binary_erosion(tissue, iterations=_THIN_NODES)
-    labels, count = ndimage.label(core if core.any() else tissue)
-    largest = labels == (np.bincount(labels.ravel())[1:].argmax() + 1 if count else 0)
-    if core.any():
-        # Grown back by a little more than was eroded, which does not reach the table, but where a wall
-        # between skin and lung or bowel is as thin as what was eroded, across the whole gap in it.
-        outline = np.array([_closed(part) for part in largest])
-        wall = tissue & ndimage.binary_dilation(outline, iterations=_THIN_NODES + 1)
-        largest = ndimage.binary_propagation(largest, mask=wall)
-    return np.array([ndimage.binary_fill_holes(part) for part in largest])
-
-
-def _closed(part: BoolArray) -> BoolArray:
-    """A slice with the gaps in its outline closed that a disk of _WALL_GAP_MM does not enter."""
-    if not part.any():
-        return part
-    radius = _WALL_GAP_MM / _SPACING_MM
-    pad = int(radius) + 2
-    near = ndimage.distance_transform_edt(~np.pad(part, pad)) <= radius
-    return np.asarray(ndimage.distance_transform_edt(near) > radius)[pad:-pad, pad:-pad]
-
-
-def _without_specks(mask: BoolArray) -> BoolArray:
-    labels, count = ndimage.label(mask)
-    if not count:
-        return mask
-    keep = np.bincount(labels.ravel()) >= _LEAST_NODES
-    keep[0] = False
-    return keep[labels]

@@ -35,6 +35,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "require_3d_finite",
+    "require_labels",
     "write_image",
 ]
 
@@ -100,7 +101,7 @@ def read_mask(path: str | Path, *, label: int | None = None) -> sitk.Image:
     require_3d_finite(image, str(path))
     if label is None:
         return as_mask(image, str(path))
-    labels = _require_labels(image, str(path))
+    labels = require_labels(image, str(path))
     if label not in labels or label == 0:
         listed = ", ".join(str(value) for value in labels if value) or "none"
         raise EmptyMaskError(f"{path}: no voxel has label {label}; its labels are {listed}")
@@ -118,7 +119,7 @@ def as_mask(image: sitk.Image, name: str = "mask") -> sitk.Image:
     3D, scalar and finite.
     """
     require_3d_finite(image, name)
-    _require_labels(image, name)
+    require_labels(image, name)
     mask = sitk.NotEqual(_whole_numbers(image), 0)
     if not sitk.GetArrayViewFromImage(mask).any():
         raise EmptyMaskError(f"{name}: the mask is empty: no voxel is inside")
@@ -267,8 +268,8 @@ def _whole_numbers(image: sitk.Image) -> sitk.Image:
     return sitk.Round(image) if sitk.GetArrayViewFromImage(image).dtype.kind == "f" else image
 
 
-def _require_labels(image: sitk.Image, name: str) -> list[int]:
-    """The distinct values of a label image, sorted; InputError where it looks like an image."""
+def require_labels(image: sitk.Image, name: str) -> list[int]:
+    """The distinct values of a label image, sorted; InputError, beginning with `name`, where it looks like an image."""
     array = sitk.GetArrayViewFromImage(image)
     low, high = float(array.min()), float(array.max())
     what_to_do = "give a mask: 0 outside, a label inside"

@@ -18,9 +18,10 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from . import frames, images
+from .anatomy import distance_mm, largest_piece, pieces
 from .errors import ComputationError, GeometryError
 from .progress import ProgressCallback, silent
-from .torso import Torso, distance_mm, largest_piece, pieces
+from .torso import Torso
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -216,11 +217,11 @@ def _grown(
 ) -> FloatArray:
     """The liver in a part of the grid as a smooth field, positive inside."""
     values, allowed, core = smooth[part], candidates[part], even[part]
-    behind, bone = torso.prevertebral[part], torso.bone[part]
+    behind, bright = torso.prevertebral[part], torso.bright[part]
     darkest, brightest = value - max(_SPREADS * spread, _DARKER_HU), value + max(_SPREADS * spread, _BRIGHTER_HU)
     tissue = (values > darkest) & (values < brightest) & allowed & ~behind
-    other = allowed & ~bone & (values > _FLUID_HU) & (values < value + _VESSEL_HU)
-    vessels = allowed & ~bone & ~behind & (values > darkest - 5.0) & (values < value + _VESSEL_HU)
+    other = allowed & ~bright & (values > _FLUID_HU) & (values < value + _VESSEL_HU)
+    vessels = allowed & ~bright & ~behind & (values > darkest - 5.0) & (values < value + _VESSEL_HU)
     embedded = np.zeros(core.shape, dtype=bool)
     for _ in range(_ROUNDS):
         # What is embedded joins parts of the liver that it keeps apart.

@@ -1,7 +1,6 @@
-"""What a CT of the torso shows without any learning: body, lungs, bone, the rib cage, the great vessels' place.
+"""Where in a torso an organ can be: within the rib cage, below the diaphragm, in front of the spine.
 
-All on one grid along R, A and S (:class:`~.working_grids.WorkingGrid`), whose arrays (K, J, I) grow
-toward superior, anterior and right, whatever the orientation of the image.
+From what :mod:`.anatomy` finds, on its grid, whose arrays (K, J, I) grow toward superior, anterior and right.
 """
 
 from __future__ import annotations
@@ -14,25 +13,15 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from . import frames
-from .errors import InputError
+from .anatomy import BONE_HU, Anatomy, distance_mm, find_obstacles, pieces
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 
-#: Below the first, in HU, is air (with lung), above the second bone or what is as dense. User-set.
-AIR_HU, BONE_HU = -400.0, 160.0
-_TISSUE_HU = -300.0
-#: Air in one piece of at least this volume, in ml, and this share of the largest piece's is lung; gas of
-#: stomach and bowel is less. User-set.
-_LUNG_ML, _LUNG_SHARE = 60.0, 0.15
-#: Less of the image above tissue than the first share, or more than the second: no CT of a body. User-set.
-_BODY_SHARES = (0.01, 0.995)
-
 #: Ribs lie within this depth below the skin and are thinner than twice that (kidneys full of contrast are
-#: not), in mm; smaller pieces of bone are calcifications. User-set.
-_RIB_DEPTH_MM, _RIB_HALF_MM, _BONE_ML = 60.0, 8.0, 0.3
+#: not), in mm; smaller pieces, in ml, are calcifications. User-set.
+_RIB_DEPTH_MM, _RIB_HALF_MM, _BRIGHT_ML = 60.0, 8.0, 0.3
 #: Smoothing of the rib cage's inner surface up and around, in mm and degrees, and the least weight of
 #: ribs nearby for it to be known: ribs are about 25 mm apart. User-set.
 _RIB_UP_MM, _RIB_AROUND_DEGREES, _RIB_WEIGHT = 8.0, 9.0, 0.12
@@ -50,51 +39,45 @@ _PREVERTEBRAL_MM = (30.0, 24.0)
 
 @dataclass(frozen=True)
 class Torso:
-    """A CT of the torso on an even grid: `hu` (K, J, I), and what it shows, each of that shape."""
+    """The anatomy of a torso and the places in it; all arrays have the shape of its grid, (K, J, I)."""
 
-    grid: WorkingGrid
-    hu: FloatArray
+    anatomy: Anatomy
 
     @classmethod
     def of(cls, image: sitk.Image, spacing_mm: float) -> Torso:
-        """Bring a CT to a grid of that spacing; raises InputError for an image that is no CT of a body in HU."""
-        grid = WorkingGrid.over(*frames.bounding_box_ras(image), spacing_mm)
-        reference = grid.image(np.zeros(grid.shape, np.uint8))
-        # A box over a voxel or so keeps thin slices from aliasing.
-        factors = [max(1, int(spacing_mm / step)) for step in image.GetSpacing()]
-        coarse = sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
-        resampled = sitk.Resample(coarse, reference, sitk.Transform(), sitk.sitkLinear, -1024.0, sitk.sitkFloat32)
-        hu = np.clip(sitk.GetArrayFromImage(resampled), -1024.0, 3071.0)
-        share = float((hu > _TISSUE_HU).mean())
-        if not (_BODY_SHARES[0] < share < _BODY_SHARES[1] and hu.min() < AIR_HU):
-            raise InputError(
-                f"a CT of the torso in HU is needed: {100 * share:.1f} % of this image lie above {_TISSUE_HU:g} HU"
-            )
-        return cls(grid, hu)
+        """The torso in a CT on a grid of that spacing; raises InputError for an image that is no CT of a body in HU."""
+        return cls(find_obstacles(image, spacing_mm=spacing_mm))
+
+    @property
+    def grid(self) -> WorkingGrid:
+        """The grid."""
+        return self.anatomy.grid
+
+    @property
+    def hu(self) -> FloatArray:
+        """The CT."""
+        return self.anatomy.hu
+
+    @property
+    def body(self) -> BoolArray:
+        """The body with its cavities."""
+        return self.anatomy.body
+
+    @property
+    def lungs(self) -> BoolArray:
+        """The lungs."""
+        return self.anatomy.lung
+
+    @cached_property
+    def bright(self) -> BoolArray:
+        """Bone, and vessels and bowel filled by contrast about as densely."""
+        labels, sizes = pieces((ndimage.gaussian_filter(self.hu, 0.5) > BONE_HU) & self.body)
+        return (sizes * self.voxel_ml > _BRIGHT_ML)[labels]
 
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel."""
         return self.grid.spacing_mm**3 / 1000.0
-
-    @cached_property
-    def body(self) -> BoolArray:
-        """The largest piece of tissue, without table and arms apart, with its cavities filled slice by slice."""
-        core = largest_piece(ndimage.binary_opening(self.hu > _TISSUE_HU, iterations=2))
-        return np.array([ndimage.binary_fill_holes(part) for part in core])
-
-    @cached_property
-    def lungs(self) -> BoolArray:
-        """Air in the body in large pieces."""
-        labels, sizes = pieces((self.hu < AIR_HU) & self.body)
-        is_lung = sizes > max(_LUNG_ML / self.voxel_ml, _LUNG_SHARE * sizes.max())
-        return is_lung[labels]
-
-    @cached_property
-    def bone(self) -> BoolArray:
-        """Bone, and vessels and bowel filled as densely by contrast."""
-        labels, sizes = pieces((ndimage.gaussian_filter(self.hu, 0.5) > BONE_HU) & self.body)
-        return (sizes * self.voxel_ml > _BONE_ML)[labels]
 
     @cached_property
     def right_of_middle(self) -> BoolArray:
@@ -137,9 +120,11 @@ class Torso:
     def _nearest_ribs(self, middle: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Distance to the innermost bone near the skin in each slice and sector, (K, S), and where there is one."""
         step = self.grid.spacing_mm
-        thick = distance_mm(~self.bone, step) > _RIB_HALF_MM
+        thick = distance_mm(~self.bright, step) > _RIB_HALF_MM
         ribs = (
-            self.bone & (distance_mm(~self.body, step) < _RIB_DEPTH_MM) & (distance_mm(thick, step) > 2 * _RIB_HALF_MM)
+            self.bright
+            & (distance_mm(~self.body, step) < _RIB_DEPTH_MM)
+            & (distance_mm(thick, step) > 2 * _RIB_HALF_MM)
         )
         radius = np.full((len(middle), _SECTORS), np.inf)
         for k, center in enumerate(middle):
@@ -192,7 +177,7 @@ class Torso:
             np.median([np.flatnonzero(part.any(axis=0))[[0, -1]].mean() for part in self.body if part.any()])
         )
         found = np.full((self.grid.shape[0], 2), np.nan)
-        for k, bone in enumerate(self.bone):
+        for k, bone in enumerate(self.bright):
             if not self.body[k].any():
                 continue
             j, i = np.nonzero(bone)
@@ -214,25 +199,3 @@ class Torso:
             for c in (0, 1)
         ]
         return np.stack(columns, axis=1)
-
-
-def distance_mm(mask: BoolArray, spacing_mm: float) -> FloatArray:
-    """Distance from each voxel of a cubic grid to the nearest one in the mask, float32; infinite where it is empty."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf, dtype=np.float32)
-    signed = sitk.SignedMaurerDistanceMap(sitk.GetImageFromArray(mask.view(np.uint8)), False, False, False)
-    return np.maximum(sitk.GetArrayFromImage(signed), 0) * np.float32(spacing_mm)
-
-
-def pieces(mask: BoolArray) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-    """Labels of the connected pieces of a mask, and the voxels of each; the outside, label 0, counts none."""
-    labels, _ = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels, sizes
-
-
-def largest_piece(mask: BoolArray) -> BoolArray:
-    """The largest connected piece of a mask; nothing of nothing."""
-    labels, sizes = pieces(mask)
-    return labels == int(sizes.argmax()) if sizes.any() else mask
