@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 
 from NETAblationLib.core.debulking import estimate_probes, plan_debulking
 from NETAblationLib.core.errors import InputError
@@ -55,6 +56,27 @@ def test_twelve_lesions_against_all_4096_choices(seed):
     volumes, costs = drawn(seed, 12, whole=seed != 1)
     best = brute_force(volumes, costs, 0.9)
     assert plan_debulking(volumes, costs, 0.9).total_cost == pytest.approx(best[0], rel=1e-8)
+
+
+@pytest.mark.parametrize(("seed", "power"), [(0, 2 / 3), (1, 2 / 3), (2, 0.0), (3, 1.0), (4, 1.0)])
+def test_fifty_lesions_against_integer_programming(seed, power):
+    """Costs as of liver lost, alike for all, and nearly or wholly the volumes themselves, which are the hard ones."""
+    rng = np.random.default_rng(seed)
+    volume = rng.lognormal(0.5, 1.3, 50)
+    price = volume**power * (rng.uniform(0.98, 1.02, 50) if seed < 4 else 1.0)
+    names = [f"{n:02d}" for n in range(50)]
+    found = plan_debulking(
+        dict(zip(names, volume.tolist(), strict=True)), dict(zip(names, price.tolist(), strict=True)), 0.7
+    )
+    exact = optimize.milp(
+        price,
+        constraints=optimize.LinearConstraint(volume[None], 0.7 * volume.sum(), np.inf),
+        integrality=np.ones(50, dtype=int),
+        bounds=optimize.Bounds(0, 1),
+        options={"mip_rel_gap": 0.0},
+    )
+    assert found.total_cost == pytest.approx(exact.fun, rel=3e-6)
+    assert found.reached_fraction >= 0.7 * (1 - 1e-9)
 
 
 def test_greedy_would_be_dearer():

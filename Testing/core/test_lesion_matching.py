@@ -48,7 +48,7 @@ def test_a_known_shift_and_any_order_give_the_same_lesions(earlier, seed):
     assert pairs(matches) == {((f"e{n}",), (f"p{n}",)) for n in range(5)}
     for match in matches:
         assert match.fate == "same"
-        assert match.volume_ratio == pytest.approx(1.0, rel=0.08)
+        assert match.volume_ratio == pytest.approx(1.0, rel=0.12)
         assert match.diameter_change_mm == pytest.approx(0.0, abs=1.0)
         assert match.center_distance_mm < 0.3
         assert match.shared_fraction > 0.75
@@ -77,9 +77,9 @@ def test_growth_is_that_of_the_spheres_and_days_are_passed_on(earlier):
     assert grown.volume_ratio == pytest.approx(1.5**3, rel=0.1)
     assert grown.diameter_change_mm == pytest.approx(4.0, abs=0.8)
     assert grown.diameter_change_fraction == pytest.approx(0.5, abs=0.1)
-    assert grown.volume_doubling_days == pytest.approx(90 * np.log(2) / np.log(grown.volume_ratio))
+    assert grown.volume_doublings == pytest.approx(3 * np.log2(1.5), abs=0.15)
     assert shrunk.volume_ratio == pytest.approx(0.7**3, rel=0.15)
-    assert shrunk.volume_doubling_days is None
+    assert shrunk.volume_doublings == pytest.approx(3 * np.log2(0.7), abs=0.25)
     assert {match.days for match in matches} == {90}
     assert {match.days for match in match_lesions(earlier, present)} == {None}
 

@@ -26,8 +26,13 @@ TRIAD = shapes.sphere((20.2, 20.3, -0.4), 5.0)
 NEAR_MM = 0.8
 
 
+@cache
+def known(level, is_turned) -> sitk.Image:
+    return shapes.mask_of(level, TURNED if is_turned else GRID)
+
+
 def mask(level, grid=GRID) -> sitk.Image:
-    return shapes.mask_of(level, grid)
+    return known(level, grid is TURNED) if grid is GRID or grid is TURNED else shapes.mask_of(level, grid)
 
 
 def line(r, radius_mm, kind=1) -> Centerlines:

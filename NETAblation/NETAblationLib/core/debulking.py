@@ -1,8 +1,10 @@
 """Which lesions to ablate to reach a share of the tumor's volume at the least cost: counted, exactly.
 
 Each lesion has a volume and a cost (probes, or healthy liver lost); those that cannot be ablated are
-left out with the reason. The choice is a covering knapsack, solved to the end by integer programming
-(HiGHS through scipy). Of equally cheap choices the one with the most volume counts.
+left out with the reason. The choice is a covering knapsack, solved to the end by dynamic programming over the
+choices that no other beats (Nemhauser and Ullmann) with the bound of the relaxed program. scipy's integer programming
+finds the same (the tests compare both), but HiGHS writes to standard output at times and decides what is within a
+millionth by its tolerances. Of equally cheap choices the one with the most volume counts.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
-from .errors import ComputationError, InputError
+from .errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 #: Rounding of sums that does not count, as a share of the sum.
 _ROUNDING = 1e-9
-#: What is needed, and what the dearest lesion costs, in the program: HiGHS keeps to both within an absolute 1e-6.
-_SCALE = 1000.0
+#: Open choices from which on what is cheaper by less than this share of the cost is not sought. So many are open only
+#: where costs are the volumes themselves; for probes and liver lost there are some tens.
+_MAX_OPEN, _GAP = 100_000, 1e-6
 
 #: Radius of the largest disk that 1, 2, ... disks of radius 1 cover: the best arrangements up to seven, then one disk
 #: in the middle and a ring around it. Above ten the thinnest covering of the plane is taken.
@@ -99,8 +102,7 @@ def plan_debulking(
     `not_ablatable` are the others, with the reason. The result is the same in whatever order the lesions come.
 
     Raises InputError for no lesion, a goal that is not above 0 and at most 1, volumes that are not above 0,
-    costs below 0, missing costs or reasons, and names that are not of a lesion; ComputationError where
-    HiGHS does not solve the program.
+    costs below 0, missing costs or reasons, and names that are not of a lesion.
     """
     excluded = dict(not_ablatable or {})
     _check(volumes_ml, costs, goal_fraction, excluded)
@@ -170,29 +172,65 @@ def _check(
 
 
 def _cheapest(volumes: FloatArray, prices: FloatArray, needed_ml: float) -> BoolArray:
-    """The cheapest rows whose volumes sum to what is needed; of equally cheap ones those with the most volume."""
-    share = volumes * (_SCALE / needed_ml)
-    dearest = float(prices.max())
-    price = prices * (_SCALE / dearest if dearest > 0 else 0.0)
-    enough = optimize.LinearConstraint(share[None], _SCALE * (1 - _ROUNDING), np.inf)
-    least = _solve(price, enough)
-    bound = float(price @ least) * (1 + _ROUNDING)
-    most = _solve(-share, enough, optimize.LinearConstraint(price[None], -np.inf, bound))
-    # The second program keeps to the bound within the solver's tolerance only.
-    return most if float(price @ most) <= bound and share @ most > share @ least else least
+    """The cheapest rows whose volumes sum to what is needed; of equally cheap ones those with the most volume.
+
+    Row by row, each choice so far is kept with and without the row. Dropped are choices that another one beats in
+    both price and volume, and those that cannot be completed as cheaply as the best known, even if a part of
+    a row could be taken. So nothing that could be the answer is lost.
+    """
+    order = np.argsort(prices / volumes, kind="stable")  # the most volume for its price first
+    volume, price = volumes[order], prices[order]
+    sum_volume, sum_price = np.append(0.0, np.cumsum(volume)), np.append(0.0, np.cumsum(price))
+    needed = needed_ml * (1 - _ROUNDING)
+    have, paid, best = np.zeros(1), np.zeros(1), np.inf
+    best_rows = np.ones(len(order), dtype=bool)
+    history: list[tuple[IntArray, BoolArray]] = []
+    for row in range(len(order)):
+        parent, is_taken = np.tile(np.arange(len(have)), 2), np.repeat([False, True], len(have))
+        have, paid = np.append(have, have + volume[row]), np.append(paid, paid + price[row])
+        # The next rows, up to the `last`, complete a choice; of the last of them only a part would be needed.
+        missing = np.maximum(needed - have, 0.0)
+        last = np.searchsorted(sum_volume, sum_volume[row + 1] + missing * (1 - _ROUNDING))
+        can = last <= len(order)
+        last = np.clip(last, row + 1, len(order))
+        whole = paid + sum_price[last] - sum_price[row + 1]
+        surplus = np.maximum(sum_volume[last] - sum_volume[row + 1] - missing, 0.0)
+        part = whole - np.where(last > row + 1, surplus * (price / volume)[last - 1], 0.0)
+        cheapest = int(np.argmin(np.where(can, whole, np.inf)))
+        if can[cheapest] and whole[cheapest] < best:
+            best = float(whole[cheapest])
+            best_rows = _rows(history, parent[cheapest], is_taken[cheapest], len(order))
+            best_rows[row + 1 : last[cheapest]] = True
+        is_open = can & (part <= best * (1 + _ROUNDING))
+        if np.count_nonzero(is_open) > _MAX_OPEN:
+            is_open &= part < best * (1 - _GAP)
+        kept = np.flatnonzero(is_open)
+        kept = kept[np.lexsort([-have[kept], paid[kept]])]
+        most_before = np.append(-np.inf, np.maximum.accumulate(have[kept]))[: len(kept)]
+        kept = kept[have[kept] > most_before]
+        if not len(kept):
+            break
+        have, paid = have[kept], paid[kept]
+        history.append((parent[kept], is_taken[kept]))
+    else:
+        found = int(np.lexsort([-have, paid])[0])
+        if paid[found] <= best * (1 + _ROUNDING):
+            parent, is_taken = history.pop()
+            best_rows = _rows(history, parent[found], is_taken[found], len(order))
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order] = best_rows
+    return chosen
 
 
-def _solve(objective: FloatArray, *constraints: optimize.LinearConstraint) -> BoolArray:
-    found = optimize.milp(
-        objective,
-        constraints=constraints,
-        integrality=np.ones(len(objective), dtype=np.int64),
-        bounds=optimize.Bounds(0, 1),
-        options={"mip_rel_gap": 0.0},
-    )
-    if found.x is None or found.status != 0:
-        raise ComputationError(f"debulking: the choice of lesions was not solved ({found.message})")
-    return np.asarray(found.x) > 0.5
+def _rows(history: Sequence[tuple[IntArray, BoolArray]], place: int, is_taken: bool, count: int) -> BoolArray:
+    """The rows (count,) that a choice has taken, from the choice before it, `place`, and whether it took the last."""
+    rows = np.zeros(count, dtype=bool)
+    rows[len(history)] = is_taken
+    for row in reversed(range(len(history))):
+        parents, taken = history[row]
+        rows[row] = taken[place]
+        place = int(parents[place])
+    return rows
 
 
 def _in_order(

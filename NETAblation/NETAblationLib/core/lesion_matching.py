@@ -43,7 +43,7 @@ class Match:
     `fate` is one of `FATES`. `volume_ratio` is present over earlier volume; diameters are the longest ones
     in axial slices, those of several parts added up (RECIST 1.1). `center_distance_mm` and
     `shared_fraction` (of the smaller volume) are those of the pair that was matched first, None for a new or
-    vanished lesion. `volume_doubling_days` is None without days and for what has not grown.
+    vanished lesion. `volume_doublings` is how often the volume has doubled (below 0: halved).
     """
 
     fate: str
@@ -58,8 +58,8 @@ class Match:
     diameter_change_fraction: float | None
     center_distance_mm: float | None
     shared_fraction: float | None
+    volume_doublings: float | None
     days: float | None
-    volume_doubling_days: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -238,8 +238,8 @@ def _match(
         diameter_change_fraction=(new_mm - old_mm) / old_mm if has_both else None,
         center_distance_mm=None if pair is None else float(distance[pair]),
         shared_fraction=None if pair is None or smaller_ml is None else min(float(shared_ml[pair]) / smaller_ml, 1.0),
+        volume_doublings=None if ratio is None else math.log2(ratio),
         days=days,
-        volume_doubling_days=days * math.log(2) / math.log(ratio) if days and ratio and ratio > 1 else None,
     )
 
 

@@ -195,11 +195,10 @@ class _Lesion:
 
 @dataclass(frozen=True)
 class _Liver:
-    """The liver with all lesions in it, and where in it healthy tissue is far from everything."""
+    """The liver with all lesions in it."""
 
     volume_ml: float
     field: SmoothField
-    reference: Points
 
 
 def split_labels(labels: sitk.Image, name: str = "mask") -> dict[int, sitk.Image]:
@@ -253,14 +252,16 @@ def measure_lesions(
     found = [_lesion(name, mask, cut_liver) for name, mask in lesions.items()]
     _require_apart(found, list(lesions.values()))
     progress(0.3, "liver")
-    whole = _liver(cut_liver, found, vessels)
-    _require_ct(phases, whole)
+    whole = _liver(cut_liver, found)
+    reference = _reference(mask_points(cut_liver), whole, found, vessels) if phases else np.empty((0, 3))
+    _require_ct(phases, reference)
     progress(0.5, "structures")
     fields = {name: _structure(name, mask, found) for name, mask in structures.items()}
     measured = []
     for number, lesion in enumerate(found):
         progress(0.6 + 0.4 * number / len(found), lesion.name)
-        measured.append(_measures(lesion, found, whole, phases, fields, vessels, lobes, margin_mm))
+        enhancement = _enhancement(lesion, reference, phases)
+        measured.append(_measures(lesion, found, whole, enhancement, fields, vessels, lobes, margin_mm))
     if lobes is not None and not any(sum((m.lobe_fraction or {}).values()) > 0 for m in measured):
         raise GeometryError("lobes: no lesion lies in the mask of lobes; check that both are of one frame")
     progress(1.0, "measured")
@@ -331,7 +332,7 @@ def _require_apart(lesions: list[_Lesion], images: list[sitk.Image]) -> None:
                 )
 
 
-def _liver(mask: sitk.Image, lesions: list[_Lesion], vessels: Centerlines | None) -> _Liver:
+def _liver(mask: sitk.Image, lesions: list[_Lesion]) -> _Liver:
     array = sitk.GetArrayFromImage(mask)
     voxel_ml = float(np.prod(mask.GetSpacing())) / 1000.0
     volume_ml = int(array.sum()) * voxel_ml + sum(lesion.volume_ml * (1 - lesion.inside_share) for lesion in lesions)
@@ -339,7 +340,7 @@ def _liver(mask: sitk.Image, lesions: list[_Lesion], vessels: Centerlines | None
     lower, upper = frames.bounding_box_ras(whole)
     smooth = smooth_field_near(whole, np.array([lower, upper]), 0.0, "liver")
     assert smooth is not None  # the mask is not empty
-    return _Liver(volume_ml, smooth, _reference(mask_points(mask), smooth, lesions, vessels))
+    return _Liver(volume_ml, smooth)
 
 
 def _with_lesions(liver: sitk.Image, lesions: list[_Lesion]) -> sitk.Image:
@@ -368,7 +369,7 @@ def _index_box(image: sitk.Image, box_ras_mm: Points) -> npt.NDArray[np.int64]:
     return np.array([np.floor(index.min(axis=0)), np.ceil(index.max(axis=0))]).astype(np.int64)
 
 
-def _reference(points: Points, liver: SmoothField, lesions: list[_Lesion], vessels: Centerlines | None) -> Points:
+def _reference(points: Points, liver: _Liver, lesions: list[_Lesion], vessels: Centerlines | None) -> Points:
     """Points of healthy liver, away from lesions, capsule and vessels as far as that leaves enough."""
     points = points[:: max(1, len(points) // _MAX_REFERENCE)]
     tumor = cKDTree(np.concatenate([lesion.surface.points_ras_mm for lesion in lesions]))
@@ -376,7 +377,7 @@ def _reference(points: Points, liver: SmoothField, lesions: list[_Lesion], vesse
     for lesion in lesions:
         healthy &= sample_mask(lesion.mask, points) < 0.5
     chosen = healthy
-    away = [tumor.query(points)[0] > _AWAY_MM, liver.surface().distance_mm(points, _AWAY_MM) >= _AWAY_MM]
+    away = [tumor.query(points)[0] > _AWAY_MM, liver.field.surface().distance_mm(points, _AWAY_MM) >= _AWAY_MM]
     if vessels is not None:
         away.append(vessels.nearest_walls(points)[0] > _AWAY_MM)
     for condition in away:
@@ -397,7 +398,7 @@ def _structure(name: str, mask: sitk.Image, lesions: list[_Lesion]) -> SmoothFie
     return smooth
 
 
-def _require_ct(phases: Mapping[str, sitk.Image], liver: _Liver) -> None:
+def _require_ct(phases: Mapping[str, sitk.Image], reference: Points) -> None:
     """Raise InputError for an image that is no CT in HU, GeometryError for one that does not show the liver."""
     for name, image in phases.items():
         if not is_ct(image):
@@ -405,8 +406,8 @@ def _require_ct(phases: Mapping[str, sitk.Image], liver: _Liver) -> None:
                 f"phase '{name}': holds no air, so it is no CT in HU (another modality, or cut to the liver); "
                 "enhancement in HU is measured on whole CT images only"
             )
-        seen = liver.reference[frames.is_inside(image, liver.reference)]
-        if len(seen) < min(_MIN_REFERENCE, len(liver.reference)) or not len(seen):
+        seen = reference[frames.is_inside(image, reference)]
+        if len(seen) < min(_MIN_REFERENCE, len(reference)) or not len(seen):
             raise GeometryError(f"phase '{name}': does not show the liver; check that both are of one frame")
         median = float(np.median(_values(image, seen)))
         if not _LIVER_HU[0] <= median <= _LIVER_HU[1]:
@@ -431,7 +432,7 @@ def _measures(
     lesion: _Lesion,
     all_lesions: list[_Lesion],
     liver: _Liver,
-    phases: Mapping[str, sitk.Image],
+    enhancement: Mapping[str, Enhancement | None],
     structures: Mapping[str, SmoothField],
     vessels: Centerlines | None,
     lobes: Lobes | None,
@@ -443,7 +444,6 @@ def _measures(
     vessel = None if vessels is None else _nearest_vessel(lesion, vessels)
     distances["vessel"] = None if vessel is None else vessel.distance_mm
     distances |= {name: _apart_mm(lesion, smooth) for name, smooth in structures.items()}
-    enhancement = _enhancement(lesion, liver, phases)
     notes += [f"phase '{name}' does not show all of it" for name, found in enhancement.items() if found is None]
     long_axis, short_axis = axial_diameters_mm(lesion.mask, lesion.surface)
     center = lesion.points.mean(axis=0)
@@ -522,12 +522,12 @@ def _margin_liver_ml(lesion: _Lesion, all_lesions: list[_Lesion], liver: _Liver,
     return len(healthy) * point_ml
 
 
-def _enhancement(lesion: _Lesion, liver: _Liver, phases: Mapping[str, sitk.Image]) -> dict[str, Enhancement | None]:
+def _enhancement(lesion: _Lesion, reference: Points, phases: Mapping[str, sitk.Image]) -> dict[str, Enhancement | None]:
     values: dict[str, tuple[FloatArray, FloatArray]] = {}
     for name, image in phases.items():
         if frames.is_inside(image, lesion.points).all():
-            reference = liver.reference[frames.is_inside(image, liver.reference)]
-            values[name] = _values(image, lesion.points), _values(image, reference)
+            seen = reference[frames.is_inside(image, reference)]
+            values[name] = _values(image, lesion.points), _values(image, seen)
     native = next((name for name in values if name.lower() in NATIVE_PHASES), None)
     medians = {name: (float(np.median(inside)), float(np.median(around))) for name, (inside, around) in values.items()}
     found: dict[str, Enhancement | None] = dict.fromkeys(phases)
