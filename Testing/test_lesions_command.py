@@ -13,6 +13,8 @@ from NETAblationLib.core import frames
 from NETAblationLib.core.fusion import write_transform
 from NETAblationLib.core.images import write_image
 from NETAblationLib.core.lesion_measures import measure_lesions, split_labels
+from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.probes import Ablation, Probe
 from support import shapes
 
 GRID = shapes.grid((-56, -46, -46), (56, 46, 46), (2.0, 2.0, 2.0))
@@ -179,9 +181,14 @@ def test_a_saved_case_gives_its_lesions_liver_and_phases(files, scene, tmp_path)
     lesions = {f"nr {label}": mask for label, mask in split_labels(labelled()).items()}
     for name, mask in lesions.items():
         case.add_lesion(name, mask)
+    probes = tuple(
+        Probe((25.0, 80.0, s), (25.0, 0.0, s), (Ablation("a setting", (25.0, 5.0, s), 36.0, 42.0),))
+        for s in (-4.0, 0.0, 4.0, 8.0)
+    )
+    case.add_plan("nr 1", Plan("emprint-mwa", 5.0, probes, 1.0, 1.0, 6.0, 2.9, 18.8, 0.5, (), {}, {}))
     case.save(tmp_path / "case.mrb")
     out = tmp_path / "out.json"
-    run(tmp_path / "case.mrb", "--json", out)
+    run(tmp_path / "case.mrb", "--debulk", 1, "--json", out)
     document = json.loads(out.read_text())
     exact = measure_lesions(lesions, liver)
     assert [lesion["name"] for lesion in document["lesions"]] == list(lesions)
@@ -190,6 +197,8 @@ def test_a_saved_case_gives_its_lesions_liver_and_phases(files, scene, tmp_path)
         assert found["distances_mm"]["capsule"] == pytest.approx(lesion.distances_mm["capsule"], abs=1e-3)
         assert set(found["enhancement"]) == {"Portal"}
     assert any("'T1'" in note for note in document["notes"])
+    costs = {step["name"]: step["cost"] for step in document["debulking"][0]["steps"]}
+    assert costs == {"nr 1": 4.0, "nr 2": 1.0, "nr 5": 1.0}
 
 
 def test_a_case_without_what_is_needed_is_refused(files, scene, tmp_path, capsys):

@@ -287,7 +287,7 @@ def _add_lesions(commands: Any) -> None:
         "--debulk-cost", choices=("probes", "liver"), default="probes", help="what is kept least (default probes)"
     )
     for option, form, text in (
-        ("--probes", "NAME=N", "probes of a lesion's plan (otherwise estimated)"),
+        ("--probes", "NAME=N", "probes of a lesion's plan (otherwise those planned in CASE, or estimated)"),
         ("--not-ablatable", "NAME=REASON", "a lesion to leave out, and why"),
     ):
         parser.add_argument(
@@ -511,11 +511,11 @@ def run_lesions(options: argparse.Namespace) -> None:
     syndromes = syndrome_checklist(options.syndrome)
     with _progress("lesions", options) as progress:
         progress(0.0, "reading")
-        lesions, liver, structures, phases, notes = _lesions_to_measure(options.inputs)
+        lesions, liver, structures, phases, planned, notes = _lesions_to_measure(options.inputs)
         settings = DebulkingSettings.of(
             lesions,
             cost=options.debulk_cost,
-            probes=_once(options.probes, "--probes"),
+            probes=planned | _once(options.probes, "--probes"),
             not_ablatable=_once(options.not_ablatable, "--not-ablatable"),
             device_id=options.device,
         )
@@ -547,10 +547,10 @@ def run_lesions(options: argparse.Namespace) -> None:
         _say(*summary_of(measured, picture, grade, goals, matches), *_warn(document["notes"]))
 
 
-def _lesions_to_measure(inputs: Sequence[Path]) -> tuple[Any, Any, Any, Any, list[str]]:
-    """Lesions, liver, structures and phases by name, as far as the inputs have them, and notes for the user."""
+def _lesions_to_measure(inputs: Sequence[Path]) -> tuple[Any, Any, Any, Any, Any, list[str]]:
+    """Lesions, liver, structures, phases and probes planned, as far as the inputs have them, and notes for the user."""
     if not any(path.name.lower().endswith(_SCENE_SUFFIXES) for path in inputs):
-        return _lesions_of_files(inputs), None, {}, {}, []
+        return _lesions_of_files(inputs), None, {}, {}, {}, []
     if len(inputs) > 1:
         raise InputError("give either one saved case or masks, not both")
     from .core.fusion_inputs import is_ct
@@ -562,7 +562,7 @@ def _lesions_to_measure(inputs: Sequence[Path]) -> tuple[Any, Any, Any, Any, lis
     phases = {name: image for name, image in case.phases.items() if is_ct(image)}
     left = sorted(set(case.phases) - set(phases))
     notes = [f"enhancement is not measured in '{name}', which is no CT in HU" for name in left]
-    return dict(case.lesions), case.liver, dict(case.structures), phases, notes
+    return dict(case.lesions), case.liver, dict(case.structures), phases, dict(case.probes), notes
 
 
 def _lesions_of_files(paths: Sequence[Path]) -> dict[str, sitk.Image]:

@@ -126,6 +126,7 @@ def test_a_vessel_inside_a_lesion_is_at_distance_0(both):
     assert by_name(found)["rim"].nearest_vessel.distance_mm == pytest.approx(20 - 1.6 + 34, abs=NEAR_MM)
     none = measure_lesions(both, mask(LIVER), vessels=line(20, 1.0))
     assert [lesion.distances_mm["vessel"] for lesion in none.lesions] == [None, None]
+    assert "no vessel of 3 mm and more is given" in none.lesions[0].notes
 
 
 def test_structures_that_meet_or_hold_a_lesion_are_at_distance_0(both):
@@ -214,6 +215,8 @@ def _bad():
     empty = deep * 0
     far = shapes.grid((700, 0, 0), (720, 20, 20), (1, 1, 1))
     away = mask(shapes.sphere((710, 10, 10), 6.0), far)
+    by_a_voxel = mask(shapes.sphere((36.2, 0.3, -0.4), 9.0))
+    by_a_voxel = split_labels(by_a_voxel)[1]
     air = sitk.Cast(far, sitk.sitkInt16) - 1000
     magnetic = sitk.Abs(ct(300, 400, 200))
     return {
@@ -226,6 +229,12 @@ def _bad():
         "other frame": (({"a": away}, whole), {}, GeometryError, "'a': lies outside the liver"),
         "overlap": (
             ({"a": deep, "b": mask(shapes.sphere((30, 0, 0), 8.0))}, whole),
+            {},
+            GeometryError,
+            "'a' and 'b' overlap",
+        ),
+        "overlap by a voxel": (
+            ({"a": split_labels(deep)[1], "b": by_a_voxel}, whole),
             {},
             GeometryError,
             "'a' and 'b' overlap",

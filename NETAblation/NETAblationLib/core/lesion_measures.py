@@ -41,8 +41,8 @@ PORTAL_TRIAD, GALLBLADDER = "portal_triad", "gallbladder"
 NATIVE_PHASES = frozenset({"native", "plain", "unenhanced"})
 
 #: Share of the smaller of two lesions' voxel centers that may lie in the other. Voxels of two grids never
-#: meet exactly; on one grid none may be shared. User-set.
-_SHARED_BETWEEN_GRIDS = 0.05
+#: meet exactly; on one grid, where they do to this share of a voxel, none may be shared. User-set.
+_SHARED_BETWEEN_GRIDS, _LATTICE_TOLERANCE = 0.05, 0.01
 #: A lesion that the liver mask leaves out belongs to the liver where this share of its surface, moved outward by
 #: a voxel, lies in the mask: more than of a gallbladder in its fossa. User-set.
 _ENCLOSED_SHARE = 0.6
@@ -250,7 +250,7 @@ def measure_lesions(
     progress(0.0, "surfaces of the lesions")
     cut_liver = _cut(liver, "liver")
     found = [_lesion(name, mask, cut_liver) for name, mask in lesions.items()]
-    _require_apart(found, list(lesions.values()))
+    _require_apart(found)
     progress(0.3, "liver")
     whole = _liver(cut_liver, found)
     reference = _reference(mask_points(cut_liver), whole, found, vessels) if phases else np.empty((0, 3))
@@ -314,7 +314,7 @@ def _lesion(name: str, mask: sitk.Image, liver: sitk.Image) -> _Lesion:
     return _Lesion(name, cut, points, smooth, surface, inside_share)
 
 
-def _require_apart(lesions: list[_Lesion], images: list[sitk.Image]) -> None:
+def _require_apart(lesions: list[_Lesion]) -> None:
     """Raise GeometryError where two lesions share voxels."""
     boxes = [(lesion.points.min(axis=0), lesion.points.max(axis=0)) for lesion in lesions]
     for second in range(len(lesions)):
@@ -323,8 +323,9 @@ def _require_apart(lesions: list[_Lesion], images: list[sitk.Image]) -> None:
                 continue
             small, large = sorted((lesions[first], lesions[second]), key=lambda lesion: lesion.volume_ml)
             share = float(np.mean(sample_mask(large.mask, small.points) > 0.5))
-            allowed = 0.0 if frames.same_grid(images[first], images[second]) else _SHARED_BETWEEN_GRIDS
-            if share > allowed:
+            index = frames.ras_to_index(large.mask, small.points)
+            is_one_lattice = np.abs(index - np.rint(index)).max() < _LATTICE_TOLERANCE
+            if share > (0.0 if is_one_lattice else _SHARED_BETWEEN_GRIDS):
                 raise GeometryError(
                     f"lesions '{lesions[first].name}' and '{lesions[second].name}' overlap: they share "
                     f"{share * small.volume_ml:.3g} ml, {100 * share:.1f} % of '{small.name}'; give every voxel to one "
@@ -443,6 +444,8 @@ def _measures(
     distances["capsule"] = _capsule_mm(lesion, liver)
     vessel = None if vessels is None else _nearest_vessel(lesion, vessels)
     distances["vessel"] = None if vessel is None else vessel.distance_mm
+    if vessels is not None and vessel is None:
+        notes.append(f"no vessel of {RULES['heat_sink_vessel'].number:g} mm and more is given")
     distances |= {name: _apart_mm(lesion, smooth) for name, smooth in structures.items()}
     notes += [f"phase '{name}' does not show all of it" for name, found in enhancement.items() if found is None]
     long_axis, short_axis = axial_diameters_mm(lesion.mask, lesion.surface)

@@ -39,7 +39,7 @@ from . import (
     views,
     volumes,
 )
-from .provenance import Provenance, nodes_with_role
+from .provenance import Provenance, is_stale, nodes_with_role
 from .terminology import term
 
 #: Spacing at which a transform that is neither linear nor a field is sampled for Slicer, in mm;
@@ -394,12 +394,16 @@ def pictures_or_note(case: CaseScene, names: Sequence[str]) -> tuple[dict[str, t
 
 @dataclass(frozen=True)
 class CaseMasks:
-    """What a saved case holds before ablation: lesions, liver, other structures and images, by name."""
+    """What a saved case holds before ablation: lesions, liver, other structures and images, by name.
+
+    `probes` is how many the plan of a lesion has, where it has one that still holds.
+    """
 
     lesions: Mapping[str, sitk.Image]
     liver: sitk.Image | None
     structures: Mapping[str, sitk.Image]
     phases: Mapping[str, sitk.Image]
+    probes: Mapping[str, int]
 
 
 def read_case_masks(path: str | Path) -> CaseMasks:
@@ -425,7 +429,11 @@ def read_case_masks(path: str | Path) -> CaseMasks:
             others[kind] = sitk.Or(mask, others[kind]) if kind in others else mask
     volume_nodes = [node for role in ("planning_image", "phase_image") for node in nodes_with_role(role)]
     images = {str(node.GetName()): volumes.volume_image(node) for node in volume_nodes}
-    return CaseMasks(lesions, others.pop("liver", None), others, images)
+    plans = {node.GetName().removesuffix(" plan"): node for node in nodes_with_role("plan") if not is_stale(node)}
+    planned = {
+        name: len(documents.read_document(plans[name], schema="plan")["probes"]) for name in lesions if name in plans
+    }
+    return CaseMasks(lesions, others.pop("liver", None), others, images, planned)
 
 
 def start_empty() -> None:
