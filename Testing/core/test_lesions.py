@@ -8,7 +8,6 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from NETAblationLib.core import frames
-from NETAblationLib.core.diameters import axial_diameters_mm
 from NETAblationLib.core.errors import (
     ComputationError,
     EmptyMaskError,
@@ -304,15 +303,3 @@ def test_progress_runs_up_to_one():
     segment_lesion(image, line_along((1, 0, 0), 6.0), progress=lambda fraction, word: seen.append(fraction))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
-
-
-def test_diameters_of_a_known_box():
-    """A box of 6 x 3 x 2 voxels of 1 x 2 x 3 mm: the farthest midpoints of its outline."""
-    values = np.zeros((6, 8, 10), np.uint8)
-    values[2:4, 2:5, 2:8] = 1
-    mask = sitk.GetImageFromArray(values)
-    mask.SetSpacing((1.0, 2.0, 3.0))
-    longest, across = axial_diameters_mm(mask)
-    assert longest == pytest.approx(np.hypot(5.0, 6.0))
-    assert 0 < across <= longest
-    assert axial_diameters_mm(mask * 0) == (0.0, 0.0)

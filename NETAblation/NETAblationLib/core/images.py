@@ -33,6 +33,7 @@ __all__ = [
     "image_hash",
     "list_series",
     "read_image",
+    "read_labels",
     "read_mask",
     "require_3d_finite",
     "require_labels",
@@ -92,13 +93,7 @@ def read_mask(path: str | Path, *, label: int | None = None) -> sitk.Image:
     ImageReadError as :func:`read_image` does, InputError where the file holds an image
     instead of labels (see :func:`as_mask`), EmptyMaskError where no voxel is inside.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ImageReadError(f"{path}: a folder; a mask is read from one NRRD, NIfTI or MetaImage file")
-    if not path.exists():
-        raise ImageReadError(f"{path}: no such file")
-    image = _read_file(path, silent)
-    require_3d_finite(image, str(path))
+    image = _read_mask_file(Path(path))
     if label is None:
         return as_mask(image, str(path))
     labels = require_labels(image, str(path))
@@ -106,6 +101,27 @@ def read_mask(path: str | Path, *, label: int | None = None) -> sitk.Image:
         listed = ", ".join(str(value) for value in labels if value) or "none"
         raise EmptyMaskError(f"{path}: no voxel has label {label}; its labels are {listed}")
     return sitk.Equal(_whole_numbers(image), label)
+
+
+def read_labels(path: str | Path) -> sitk.Image:
+    """Read a mask of several labels as uint32, 0 outside, on the grid of its file.
+
+    Raises as :func:`read_mask`.
+    """
+    image = _read_mask_file(Path(path))
+    if not any(_require_labels(image, str(path))):
+        raise EmptyMaskError(f"{path}: the mask is empty: no voxel is inside")
+    return sitk.Cast(_whole_numbers(image), sitk.sitkUInt32)
+
+
+def _read_mask_file(path: Path) -> sitk.Image:
+    if path.is_dir():
+        raise ImageReadError(f"{path}: a folder; a mask is read from one NRRD, NIfTI or MetaImage file")
+    if not path.exists():
+        raise ImageReadError(f"{path}: no such file")
+    image = _read_file(path, silent)
+    require_3d_finite(image, str(path))
+    return image
 
 
 def as_mask(image: sitk.Image, name: str = "mask") -> sitk.Image:

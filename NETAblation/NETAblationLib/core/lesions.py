@@ -59,8 +59,8 @@ class LesionSegmentation:
     """A segmented lesion or zone.
 
     `mask` is uint8 on the grid of the whole image. `long_axis_mm` is the longest diameter in
-    an axial slice of the image (RECIST), `short_axis_mm` the extent at right angles to it in
-    that slice. `parameters` holds the figures that made it: intensities in image units,
+    an axial slice of the image (RECIST), `short_axis_mm` the longest one at right angles to it
+    in that slice. `parameters` holds the figures that made it: intensities in image units,
     contrast to noise, the working voxel's edge and blur in mm.
     """
 

@@ -19,6 +19,7 @@ import slicer
 from ..core import frames
 from ..core.errors import InputError
 from ..core.images import image_hash
+from ..core.lesion_measures import split_labels
 from ..core.margins import MarginResult
 from ..core.planning import Plan
 from ..core.probes import zone_surface
@@ -38,7 +39,7 @@ from . import (
     views,
     volumes,
 )
-from .provenance import Provenance
+from .provenance import Provenance, is_stale, nodes_with_role
 from .terminology import term
 
 #: Spacing at which a transform that is neither linear nor a field is sampled for Slicer, in mm;
@@ -389,6 +390,50 @@ def pictures_or_note(case: CaseScene, names: Sequence[str]) -> tuple[dict[str, t
     if not offscreen.can_render():
         return {}, [NO_PICTURES]
     return {name: case.pictures(name) for name in names}, []
+
+
+@dataclass(frozen=True)
+class CaseMasks:
+    """What a saved case holds before ablation: lesions, liver, other structures and images, by name.
+
+    `probes` is how many the plan of a lesion has, where it has one that still holds.
+    """
+
+    lesions: Mapping[str, sitk.Image]
+    liver: sitk.Image | None
+    structures: Mapping[str, sitk.Image]
+    phases: Mapping[str, sitk.Image]
+    probes: Mapping[str, int]
+
+
+def read_case_masks(path: str | Path) -> CaseMasks:
+    """Read lesions, liver, structures (by kind) and images before ablation from a saved case.
+
+    Outside the application only. Each lesion is cut out of its image. Raises InputError for a file that is no
+    scene, or no case of this project.
+    """
+    start_empty()
+    storage.load_scene(path)
+    segmentation = next(iter(nodes_with_role("segmentation_before")), None)
+    if segmentation is None:
+        raise InputError(f"{path}: holds no segmentation before ablation; give a case that was saved by this project")
+    lesions: dict[str, sitk.Image] = {}
+    others: dict[str, sitk.Image] = {}
+    for segment in segmentations.segment_ids(segmentation):
+        kind = segmentations.segment_kind(segmentation, segment)
+        mask = segmentations.segment_mask(segmentation, segment)
+        if kind in ("tumor", "lesion"):
+            name = segmentations.segment_name(segmentation, segment)
+            lesions[segment if name in lesions else name] = split_labels(mask, name)[1]
+        elif kind:
+            others[kind] = sitk.Or(mask, others[kind]) if kind in others else mask
+    volume_nodes = [node for role in ("planning_image", "phase_image") for node in nodes_with_role(role)]
+    images = {str(node.GetName()): volumes.volume_image(node) for node in volume_nodes}
+    plans = {node.GetName().removesuffix(" plan"): node for node in nodes_with_role("plan") if not is_stale(node)}
+    planned = {
+        name: len(documents.read_document(plans[name], schema="plan")["probes"]) for name in lesions if name in plans
+    }
+    return CaseMasks(lesions, others.pop("liver", None), others, images, planned)
 
 
 def start_empty() -> None:
