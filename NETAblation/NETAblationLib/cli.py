@@ -122,6 +122,10 @@ def _fraction(text: str) -> float:
     return value
 
 
+def _floor(text: str) -> str | float:
+    return text if text in ("liver-max", "percist", "contrast") else _positive(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="netablation", description="Image-guided tumor ablation: from images to margins.", epilog=EPILOG
@@ -132,8 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_liver(commands)
     _add_vessels(commands)
+    _add_suv(commands)
+    _add_pet_lesions(commands)
     _add_plan(commands)
     _add_fuse(commands)
+    _add_resample(commands)
     _add_margin(commands)
     _add_lesions(commands)
     return parser
@@ -202,6 +209,52 @@ def _add_vessels(commands: Any) -> None:
     parser.add_argument("--min-diameter-mm", type=_positive, default=3.0, metavar="MM", help="thinnest (default 3)")
     parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the vessels, on the image's grid")
     parser.add_argument("--json", type=Path, metavar="FILE", help="centerlines and radii, - for standard output")
+
+
+def _add_suv(commands: Any) -> None:
+    parser = _command(commands, "suv", run_suv, "Turn a PET into standardized uptake values (SUV).")
+    parser.add_argument("folder", type=Path, metavar="DICOM_DIR", help="the PET's DICOM folder")
+    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
+    parser.add_argument(
+        "--kind",
+        choices=("bw", "lbm", "lbmjanma", "bsa"),
+        default="bw",
+        help="by body weight (default), lean body mass (James; Janmahasatian) or body surface",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="IMAGE", help="the PET in SUV")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="factors for machines, - for standard output")
+
+
+def _add_pet_lesions(commands: Any) -> None:
+    parser = _command(commands, "pet-lesions", run_pet_lesions, "Segment and measure the lesions of a PET in a region.")
+    parser.add_argument("image", type=Path, metavar="PET", help="the PET in SUV, or its DICOM folder (SUV by weight)")
+    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
+    parser.add_argument("--region", type=Path, required=True, metavar="MASK", help="where to look, such as the liver")
+    parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver, for the floor and the Krenning-like aid")
+    parser.add_argument("--spleen", type=Path, metavar="MASK", help="the spleen, for the Krenning-like aid")
+    parser.add_argument("--blood-pool", type=Path, metavar="MASK", help="blood, such as the aorta, likewise")
+    parser.add_argument(
+        "--fraction", type=_positive, default=0.45, metavar="F", help="isocontour of each maximum (default 0.45)"
+    )
+    parser.add_argument(
+        "--floor",
+        type=_floor,
+        default="liver-max",
+        metavar="F",
+        help="no lesion below: liver-max (default), percist or contrast, all from LIVER, or an SUV",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="LABELS", help="numbered lesions, on the PET's grid")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="measures for machines, - for standard output")
+
+
+def _add_resample(commands: Any) -> None:
+    parser = _command(commands, "resample", run_resample, "Bring a PET, MR, CT or mask into the planning CT's frame.")
+    parser.add_argument("moving", type=Path, metavar="MOVING", help="the image or mask, or a DICOM folder")
+    parser.add_argument("--series", metavar="ID", help="DICOM series of MOVING: number, UID or description")
+    parser.add_argument("--onto", type=Path, required=True, metavar="CT", help="the planning CT, or a DICOM folder")
+    parser.add_argument("--modality", choices=("CT", "MR", "PET", "mask"), required=True, help="what MOVING is")
+    parser.add_argument("--transform", type=Path, metavar="TRANSFORM.h5", help="from `fuse CT MOVING`; none: one frame")
+    parser.add_argument("--out", type=Path, required=True, metavar="IMAGE", help="MOVING on the grid of CT")
 
 
 def _add_plan(commands: Any) -> None:
@@ -292,6 +345,7 @@ def _add_lesions(commands: Any) -> None:
     parser.add_argument(
         "--structure", **named, metavar="NAME=MASK", help="portal_triad, gallbladder, inferior_vena_cava or any other"
     )
+    parser.add_argument("--vessels", type=Path, metavar="MASK", help="from `vessels`, for the nearest of 3 mm and more")
     parser.add_argument("--lobes", type=Path, metavar="MASK", help="labels 1 right, 2 left, 3 caudate lobe")
     parser.add_argument("--previous", type=Path, nargs="+", metavar="MASK", help="lesions of an earlier date")
     parser.add_argument(
@@ -413,6 +467,84 @@ def run_vessels(options: argparse.Namespace) -> None:
     if not options.quiet:
         lengths = [f"{name} {length:.0f} mm" for name, length in result.length_mm.items() if length]
         _say(f"vessels: {', '.join(lengths)} -> {options.out}", *_warn(result.warnings))
+
+
+def run_suv(options: argparse.Namespace) -> None:
+    """SUV of a PET."""
+    from .core.images import WRITTEN_SUFFIXES, write_image
+    from .core.suv import read_suv
+
+    _require_places([options.folder], (options.out, WRITTEN_SUFFIXES), (options.json, ()))
+    with _progress("suv", options) as progress:
+        result = read_suv(options.folder, kind=options.kind, series=options.series, progress=progress)
+        write_image(result.image, options.out)
+    document = result.to_dict()
+    _write_document(document, options.json)
+    if not options.quiet:
+        _say(
+            f"SUV ({options.kind}) up to {document['suv_max']:.1f}, {document[f'suv_{options.kind}_factor']:.6g} per "
+            f"{document['units']} ({document['source']}) -> {options.out}",
+            *_warn(document["warnings"]),
+        )
+
+
+def run_pet_lesions(options: argparse.Namespace) -> None:
+    """Lesions of a PET."""
+    from .core.images import WRITTEN_SUFFIXES, read_image, write_image
+    from .core.pet_lesions import segment_pet_lesions
+    from .core.suv import read_suv
+
+    organs = [options.liver, options.spleen, options.blood_pool]
+    _require_places([options.image, options.region, *organs], (options.out, WRITTEN_SUFFIXES), (options.json, ()))
+    if options.series is not None and not options.image.is_dir():
+        raise InputError(f"{options.image}: a series can be chosen in a DICOM folder only, and this is a file")
+    with _progress("pet-lesions", options) as progress:
+        is_folder = options.image.is_dir()
+        suv = read_suv(options.image, series=options.series).image if is_folder else read_image(options.image)
+        liver, spleen, blood_pool = (_mask_or_none(path) for path in organs)
+        result = segment_pet_lesions(
+            suv,
+            _mask(options.region),
+            fraction=options.fraction,
+            floor=options.floor,
+            liver=liver,
+            spleen=spleen,
+            blood_pool=blood_pool,
+            progress=progress,
+        )
+        write_image(result.labels, options.out)
+    _write_document(result.to_dict(), options.json)
+    if not options.quiet:
+        aid = "" if result.organs.get("liver") is None else ", Krenning-like {0.krenning_like} (an aid, not visual)"
+        line = "lesion {0.number}: {0.volume_ml:.2f} ml, SUVmax {0.suv_max:.1f}, SUVpeak {0.suv_peak:.1f}, SUVmean "
+        line += "{0.suv_mean:.1f}, total activity {0.total_lesion_activity:.1f} SUV x ml" + aid
+        floor = "none" if result.floor_suv is None else f"SUV {result.floor_suv:.2f}"
+        _say(
+            *[line.format(lesion) for lesion in result.lesions],
+            f"{len(result.lesions)} lesion(s) of {result.volume_ml:.2f} ml, floor {floor} -> {options.out}",
+            *_warn(result.warnings),
+        )
+
+
+def run_resample(options: argparse.Namespace) -> None:
+    """One image in another's frame."""
+    from .core.fusion import read_transform
+    from .core.images import WRITTEN_SUFFIXES, read_image, write_image
+    from .core.resampling import resample_image, resample_mask
+
+    _require_places([options.moving, options.onto, options.transform], (options.out, WRITTEN_SUFFIXES))
+    with _progress("resample", options) as progress:
+        progress(0.0, "reading")
+        planning = read_image(options.onto)
+        transform = None if options.transform is None else read_transform(options.transform)
+        if options.modality == "mask":
+            result = resample_mask(_mask(options.moving), planning, transform, name=str(options.moving))
+        else:
+            moving = read_image(options.moving, series=options.series)
+            result = resample_image(moving, planning, transform, modality=options.modality)
+        write_image(result, options.out)
+    if not options.quiet:
+        _say(f"{options.modality} on the grid of {options.onto} -> {options.out}")
 
 
 def run_plan(options: argparse.Namespace) -> None:
@@ -556,10 +688,18 @@ def run_lesions(options: argparse.Namespace) -> None:
     from .core.lesion_measures import measure_lesions
     from .core.lesion_report import DebulkingSettings, document_of, lobes_of, plan_goals, summary_of
     from .core.net import net_picture, syndrome_checklist, who_grade
+    from .core.vessels import centerlines_of_mask
 
     start = time.perf_counter()
     phase_files, structure_files = _once(options.phase, "--phase"), _once(options.structure, "--structure")
-    inputs = [*options.inputs, options.liver, options.lobes, *phase_files.values(), *structure_files.values()]
+    inputs = [
+        *options.inputs,
+        options.liver,
+        options.vessels,
+        options.lobes,
+        *phase_files.values(),
+        *structure_files.values(),
+    ]
     inputs += [*(options.previous or ()), options.previous_transform]
     _require_places(inputs, (options.json, ()))
     if options.previous_transform is not None and options.previous is None:
@@ -594,6 +734,7 @@ def run_lesions(options: argparse.Namespace) -> None:
             liver,
             phases=phases,
             structures=structures,
+            vessels=None if options.vessels is None else centerlines_of_mask(_labels(options.vessels)),
             lobes=lobes,
             margin_mm=options.margin_mm,
             progress=progress,

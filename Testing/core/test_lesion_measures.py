@@ -39,13 +39,7 @@ def line(r, radius_mm, kind=1) -> Centerlines:
     """A straight vessel along S at A = 0."""
     along = np.arange(-50, 50, 0.5)
     points = np.stack([0 * along + r, 0 * along, along], axis=1)
-    return Centerlines(points, np.full(len(along), radius_mm), np.full(len(along), kind))
-
-
-def joined(*vessels: Centerlines) -> Centerlines:
-    return Centerlines(
-        *(np.concatenate([getattr(v, n) for v in vessels]) for n in ("points_ras_mm", "radius_mm", "kind"))
-    )
+    return Centerlines(points, np.full(len(along), radius_mm), np.full(len(along), kind), np.full(len(along), 0.5))
 
 
 def ct(liver_hu, deep_hu, rim_hu, grid=GRID, noise=6.0) -> sitk.Image:
@@ -72,7 +66,7 @@ def measured(both):
         mask(LIVER),
         phases={"native": ct(60, 50, 55), "arterial": ct(80, 130, 85, TURNED), "portal": ct(115, 75, 118)},
         structures={"portal_triad": mask(TRIAD), "stomach": mask(shapes.sphere((0, 50, 0), 8.0), TURNED)},
-        vessels=joined(line(-28, 2.0, 2), line(-31, 1.0), line(5, 4.0)),
+        vessels=Centerlines.joined([line(-28, 2.0, 2), line(-31, 1.0), line(5, 4.0)]),
     )
 
 

@@ -109,7 +109,8 @@ def write_series(
     """Write one file per slice of `stored` (K, J, I) and return the paths in that order.
 
     `axes` (2, 3) are the directions of growing column and row index, `positions` (K, 3) the
-    first pixels, both LPS; `per_slice` sets elements of single slices, `elements` of all.
+    first pixels, both LPS; `per_slice` sets elements of single slices, `elements` of all. A private
+    element of `per_slice` is (group, element): (VR, value).
     """
     positions = slice_positions(len(stored)) if positions is None else positions
     axes = np.array([[1.0, 0, 0], [0, 1, 0]]) if axes is None else axes
@@ -125,13 +126,45 @@ def write_series(
         if sop_class == CT:
             dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
         for keyword, value in {**elements, **(per_slice[k] if per_slice else {})}.items():
-            if value is None:
+            if isinstance(keyword, tuple):
+                dataset.add_new(keyword, *value)
+            elif value is None:
                 delattr(dataset, keyword)
             else:
                 setattr(dataset, keyword, value)
         set_pixels(dataset, pixels, bits_stored)
         paths.append(save(dataset, folder / names[k], rle=rle))
     return paths
+
+
+def pet_elements(*, tracer: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """What a PET states for its SUV: 80 kg, 300 MBq of a tracer of 4000 s half-life, 4000 s before the scan.
+
+    `changes` and `tracer` set elements, None leaves one out.
+    """
+    stated = {
+        "RadionuclideTotalDose": 3e8,
+        "RadionuclideHalfLife": 4000,
+        "RadiopharmaceuticalStartDateTime": "20260304101320.000000",
+        **(tracer or {}),
+    }
+    elements = {
+        "Units": "BQML",
+        "DecayCorrection": "START",
+        "CorrectedImage": ["DECY", "ATTN", "SCAT"],
+        "SeriesDate": "20260304",
+        "SeriesTime": "112000.000000",
+        "AcquisitionDate": "20260304",
+        "AcquisitionTime": "112000.000000",
+        "PatientWeight": 80,
+        "PatientSize": 1.8,
+        "PatientSex": "M",
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+        "RadiopharmaceuticalInformationSequence": [_item(**{k: v for k, v in stated.items() if v is not None})],
+        **changes,
+    }
+    return {keyword: value for keyword, value in elements.items() if value is not None}
 
 
 def enhanced(

@@ -70,10 +70,43 @@ def read_series(
     image. Raises ImageReadError where the choice is not clear (the message lists the series)
     or the series is not one sound image.
     """
-    folder = Path(folder)
-    groups = group_by_series(scan_folder(folder, span(progress, 0.0, _SCANNING_SHARE)))
-    chosen = choose_series([describe_series(headers) for headers in groups.values()], series, folder)
-    return _read_group(groups[chosen.uid], f"{folder}, {short_name(chosen)}", span(progress, _SCANNING_SHARE, 1.0))
+    headers, name = _chosen_group(Path(folder), series, None, span(progress, 0.0, _SCANNING_SHARE))
+    return _read_group(headers, name, span(progress, _SCANNING_SHARE, 1.0))
+
+
+def read_series_with_headers(
+    folder: str | Path, modality: str, *, series: str | int | None = None, progress: ProgressCallback = silent
+) -> tuple[sitk.Image, tuple[Dataset, ...], str]:
+    """Read one series of single slices with the whole header of each slice, in the order of the slices, and its name.
+
+    As :func:`read_series`; where `series` is left out and only one image series is of the DICOM
+    `modality` ("PT"), that one is meant. The headers identify the patient. Raises ImageReadError
+    also for a series of another modality and for a multi-frame image.
+    """
+    headers, name = _chosen_group(Path(folder), series, modality, span(progress, 0.0, _SCANNING_SHARE))
+    kind = str(headers[0].dataset.get("Modality") or "of unknown modality")
+    if kind != modality:
+        raise ImageReadError(f"{name}: its modality is {kind} where {modality} is needed")
+    if headers[0].sop_class not in SLICE_CLASSES:
+        raise ImageReadError(f"{name}: a multi-frame image, whose headers are not read here: export single slices")
+    image = _read_group(headers, name, span(progress, _SCANNING_SHARE, 1.0))
+    order = stack_slices([_plane(header) for header in headers], name).order
+    datasets = [read_dataset(headers[index].path, None, stop_before_pixels=True) for index in order]
+    return image, tuple(datasets), name
+
+
+def _chosen_group(
+    folder: Path, series: str | int | None, modality: str | None, progress: ProgressCallback
+) -> tuple[list[Header], str]:
+    """The files of the series that is meant, and how messages call it."""
+    groups = group_by_series(scan_folder(folder, progress))
+    infos = [describe_series(headers) for headers in groups.values()]
+    fitting = [info for info in infos if info.is_image and info.modality == modality]
+    if modality is not None and series is None and not fitting:
+        listing = "".join(f"\n  {info}" for info in infos)
+        raise ImageReadError(f"{folder}: holds no image series of modality {modality}:{listing}")
+    chosen = fitting[0] if series is None and len(fitting) == 1 else choose_series(infos, series, folder)
+    return groups[chosen.uid], f"{folder}, {short_name(chosen)}"
 
 
 def read_series_of_file(path: str | Path, *, progress: ProgressCallback = silent) -> sitk.Image:

@@ -109,7 +109,7 @@ def read_labels(path: str | Path) -> sitk.Image:
     Raises as :func:`read_mask`.
     """
     image = _read_mask_file(Path(path))
-    if not any(_require_labels(image, str(path))):
+    if not any(require_labels(image, str(path))):
         raise EmptyMaskError(f"{path}: the mask is empty: no voxel is inside")
     return sitk.Cast(_whole_numbers(image), sitk.sitkUInt32)
 
