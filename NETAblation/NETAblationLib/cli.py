@@ -167,8 +167,24 @@ def _add_segment(commands: Any) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="the image, or a DICOM folder")
     parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
     parser.add_argument(
-        "--line", type=_point, nargs=2, required=True, metavar="R,A,S", help="the ends of the longest in-plane diameter"
+        "--line",
+        type=_point,
+        nargs=2,
+        action="append",
+        required=True,
+        metavar="R,A,S",
+        help="the ends of the longest in-plane diameter; given again, of a diameter in another plane",
     )
+    for sign, place in (("--plus", "inside"), ("--minus", "outside")):
+        parser.add_argument(
+            sign,
+            type=_point,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="R,A,S",
+            help=f"points of a correcting stroke {place}",
+        )
     parser.add_argument("--kind", choices=("lesion", "zone"), default="lesion", help="what the line measures")
     parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver, which the lesion does not leave")
     parser.add_argument("--out", type=Path, required=True, metavar="MASK", help="the segmentation, on the image's grid")
@@ -418,11 +434,20 @@ def run_segment(options: argparse.Namespace) -> None:
     from .core.lesions import segment_lesion
 
     _require_places([options.image, options.liver], (options.out, WRITTEN_SUFFIXES), (options.json, ()))
+    if len(options.line) > 2:
+        raise InputError(f"--line: given {len(options.line)} times; one diameter is needed, and one more is of use")
     start = time.perf_counter()
     with _progress("segment", options) as progress:
-        image = read_image(options.image, series=options.series)
-        liver = _mask_or_none(options.liver)
-        result = segment_lesion(image, options.line, kind=options.kind, liver=liver, progress=progress)
+        result = segment_lesion(
+            read_image(options.image, series=options.series),
+            options.line[0],
+            kind=options.kind,
+            second_line_ras_mm=options.line[1] if len(options.line) > 1 else None,
+            plus_ras_mm=options.plus,
+            minus_ras_mm=options.minus,
+            liver=_mask_or_none(options.liver),
+            progress=progress,
+        )
         write_image(result.mask, options.out)
     document = {**result.to_dict(), "seconds": time.perf_counter() - start}
     _write_document(document, options.json)

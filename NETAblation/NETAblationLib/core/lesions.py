@@ -159,6 +159,9 @@ def segment_lesion(
     line_ras_mm: npt.ArrayLike,
     *,
     kind: str = "lesion",
+    second_line_ras_mm: npt.ArrayLike | None = None,
+    plus_ras_mm: npt.ArrayLike = (),
+    minus_ras_mm: npt.ArrayLike = (),
     liver: sitk.Image | None = None,
     progress: ProgressCallback = silent,
 ) -> LesionSegmentation:
@@ -166,20 +169,25 @@ def segment_lesion(
 
     `image` is a 3D image, CT or another; `line_ras_mm` (2, 3) the ends of the line, which may
     be some mm off; `kind` is "lesion" (darker or brighter than what surrounds it) or "zone" (an
-    ablation zone: its bright rim is not part of it, gas inside is). `liver`, a mask on the
+    ablation zone: its bright rim is not part of it, gas inside is). `second_line_ras_mm` (2, 3) is a
+    diameter in another plane; `plus_ras_mm` and `minus_ras_mm` (N, 3) are points of strokes that
+    correct an earlier result, inside and outside of the lesion. `liver`, a mask on the
     grid of `image`, confines the result and the model of the outside.
 
     Raises InputError for another kind, GeometryError for a line that is not (2, 3), not
-    finite, not of 3 to 200 mm or not within the image, and for a liver on another grid or
+    finite, not of 3 to 200 mm or not within the image, for two lines that do not meet, for strokes
+    outside the image or on both sides at once, and for a liver on another grid or
     away from the line, EmptyMaskError for an empty liver, ImageReadError for an image that is
     not 3D and sound, ComputationError where nothing stands out along the line.
     """
     _require_kind(kind)
     line = _checked_line(line_ras_mm)
     _check_image(image, line)
+    second = None if second_line_ras_mm is None else _checked_second(second_line_ras_mm, line, image)
+    plus, minus = _checked_strokes(plus_ras_mm, minus_ras_mm, image)
     liver = _checked_liver(liver, image, line)
     progress(0.1, "sampling")
-    scene, crop = _scene(image, line, kind, liver)
+    scene, crop = _scene(image, line, second, plus, minus, kind, liver)
     found = _fit(scene, crop, progress)
     progress(0.8, "outlining")
     odds = shape_field.one_piece(found.odds, scene.core, _neck_mm(scene.grid, kind), scene.grid.spacing_mm)
@@ -243,6 +251,36 @@ def _check_image(image: sitk.Image, line: Points) -> None:
     images.require_3d_finite(image, "image")
 
 
+def _checked_second(line_ras_mm: npt.ArrayLike, first: Points, image: sitk.Image) -> Points:
+    """A second line, which has to cross the lesion of the first."""
+    second = _checked_line(line_ras_mm)
+    _check_image(image, second)
+    apart = float(np.linalg.norm(second.mean(axis=0) - first.mean(axis=0)))
+    reach = float(np.linalg.norm(second[1] - second[0]) + np.linalg.norm(first[1] - first[0])) / 2
+    if apart > reach:
+        raise GeometryError(
+            f"second line: it lies {apart:.1f} mm away from the first; both have to be diameters of one lesion"
+        )
+    return second
+
+
+def _checked_strokes(
+    plus_ras_mm: npt.ArrayLike, minus_ras_mm: npt.ArrayLike, image: sitk.Image
+) -> tuple[Points, Points]:
+    strokes = []
+    for name, given in (("plus stroke", plus_ras_mm), ("minus stroke", minus_ras_mm)):
+        points = np.empty((0, 3)) if np.size(given) == 0 else frames.as_points(given, name)
+        outside = ~frames.is_inside(image, points) if len(points) else np.zeros(0, bool)
+        if outside.any():
+            place = ", ".join(f"{value:.1f}" for value in points[int(np.argmax(outside))])
+            raise GeometryError(f"{name}: RAS {place} lies outside the image ({frames.describe_grid(image)})")
+        strokes.append(points)
+    plus, minus = strokes
+    if len(plus) and len(minus) and np.linalg.norm(plus[:, None] - minus, axis=2).min() < 1e-6:
+        raise GeometryError("strokes: a point is both inside (plus) and outside (minus)")
+    return plus, minus
+
+
 def _checked_liver(liver: sitk.Image | None, image: sitk.Image, line: Points) -> sitk.Image | None:
     if liver is None:
         return None
@@ -261,18 +299,29 @@ def _checked_liver(liver: sitk.Image | None, image: sitk.Image, line: Points) ->
 # --- the work ---------------------------------------------------------------------------------
 
 
-def _scene(image: sitk.Image, line: Points, kind: str, liver: sitk.Image | None) -> tuple[_Scene, ImageCrop]:
-    prior = shape_field.PRIORS[kind]
-    half = float(np.linalg.norm(line[1] - line[0])) / 2
-    grid = LineGrid.around(line, 1.3 * half + 8.0)
+def _scene(
+    image: sitk.Image,
+    line: Points,
+    second: Points | None,
+    plus: Points,
+    minus: Points,
+    kind: str,
+    liver: sitk.Image | None,
+) -> tuple[_Scene, ImageCrop]:
+    shape = shape_field.LineEllipsoid.of(line, second, shape_field.PRIORS[kind]).adapted(plus, minus)
+    away = [float(np.linalg.norm(point - line.mean(axis=0))) for point in (shape.center_ras_mm, *plus)]
+    grid = LineGrid.around(line, max(1.3 * shape.farthest_mm + away[0], *away[1:], 0.0) + 8.0)
     crop = ImageCrop.of(image, grid)
     usable = crop.covers(grid)
     if liver is not None:
         usable &= ImageCrop.of(liver, grid).on(grid) > 0.5
-    radius = shape_field.ellipsoid_radius(grid, prior.across)
-    x, y, z = grid.coordinates_mm()
-    core = (np.abs(x) <= 0.6 * half) & (y**2 + z**2 <= max(0.35 * half, 1.1 * grid.spacing_mm) ** 2) & usable
-    return _Scene(grid, radius, shape_field.prior_odds(grid, prior), usable, core, kind), crop
+    along, over, up = shape.coordinates_mm(grid)
+    half = shape.semi_mm[0]
+    thin = max(0.35 * float(shape.semi_mm.min() if second is not None else half), 1.1 * grid.spacing_mm)
+    core = (np.abs(along) <= 0.6 * half) & (over**2 + up**2 <= thin**2) & usable
+    lines = [line] if second is None else [line, second]
+    strokes = shape_field.stroke_odds(grid, plus, minus, lines)
+    return _Scene(grid, shape.radius(grid), shape.prior_odds(grid) + strokes, usable, core, kind), crop
 
 
 def _fit(scene: _Scene, crop: ImageCrop, progress: ProgressCallback) -> _Fit:

@@ -9,13 +9,15 @@ blurred shape itself, so that neither pulls a convex surface inward.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit
 
+from .frames import Points
 from .line_grid import LineGrid
 
 FloatArray = npt.NDArray[np.floating]
@@ -41,27 +43,143 @@ PRIORS = {"lesion": ShapePrior(0.85, 0.22, 1.5), "zone": ShapePrior(0.82, 0.35, 
 #: How far an end of a drawn line may lie off the surface, mm (readers' jitter). User-set.
 _END_TOLERANCE_MM = 2.0
 
+#: Above this cosine a second line lies along the first. Two lines leave this share of the tolerance. User-set.
+_PARALLEL, _TWO_LINES = 0.8, 0.3
+
+#: By strokes, the ellipsoid is brought to lie so that plus points have at most, minus points at least these radii,
+#: or are that deep within or beyond it, in mm. User-set: of a few tried, best on digital patients.
+_PLUS_RADIUS, _MINUS_RADIUS, _STROKE_DEPTH_MM = 0.6, 1.8, 2.5
+
+#: Odds in the middle of a stroke, its spread as a share of its distance to the lines, and within these mm. User-set.
+_STROKE_ODDS, _STROKE_SHARE, _STROKE_MM = 12.0, 0.4, (1.2, 6.0)
+
 #: Weight of the neighborhood and its standard deviation in mm. No published source; user-set.
 _NEIGHBOR_WEIGHT, _NEIGHBOR_MM = 3.0, 1.6
 _ITERATIONS = 12
 _MAX_ODDS = 6.0
 
 
-def ellipsoid_radius(grid: LineGrid, across: float) -> FloatArray:
-    """1 on the surface of the ellipsoid about the line, 0 at its middle; (N, N, N)."""
-    half = grid.half_length_mm
+@dataclass(frozen=True)
+class LineEllipsoid:
+    """The ellipsoid that one diameter line, or two, suggest.
+
+    `center_ras_mm` (3,), `axes` (3, 3) whose columns are unit vectors in RAS, the first along the first
+    line, and `semi_mm` (3,). The first `drawn` axes are those of lines. `tolerance` is the spread of the
+    lesion's surface about it, as a fraction.
+    """
+
+    center_ras_mm: Points
+    axes: Points
+    semi_mm: FloatArray
+    tolerance: float
+    reach: float
+    drawn: int = 1
+
+    @classmethod
+    def of(cls, line: Points, second: Points | None, prior: ShapePrior) -> LineEllipsoid:
+        """About a line (2, 3), and a second one across it; a second one along it is averaged with it."""
+        half = float(np.linalg.norm(line[1] - line[0])) / 2
+        along = (line[1] - line[0]) / (2 * half)
+        across = None if second is None else second[1] - second[0]
+        if second is None or across is None:
+            axes = _completed(along, np.eye(3)[np.argmin(np.abs(along))])
+            semi = half * np.array([1.0, prior.across, prior.across])
+            return cls(line.mean(axis=0), axes, semi, prior.tolerance, prior.reach)
+        if abs(float(across @ along)) > _PARALLEL * float(np.linalg.norm(across)):
+            turned = second if float(across @ along) > 0 else second[::-1]
+            return cls.of((line + turned) / 2, None, prior)
+        axes = _completed(along, across)
+        half_across = abs(float(across @ axes[:, 1])) / 2
+        middles = np.array([line.mean(axis=0), second.mean(axis=0)]) @ axes
+        # Each line knows best where the middle is on its own axis; on the third both know as much.
+        center = axes @ np.array([middles[0, 0], middles[1, 1], middles[:, 2].mean()])
+        semi = np.array([half, half_across, (prior.across * half + half_across) / 2])
+        return cls(center, axes, semi, _TWO_LINES * prior.tolerance, prior.reach, drawn=2)
+
+    def adapted(self, plus_ras_mm: Points, minus_ras_mm: Points) -> LineEllipsoid:
+        """The ellipsoid moved and grown toward plus points (N, 3), moved and shrunk away from minus points.
+
+        Its far side stays in place, and no semi-axis falls below half of what the lines say.
+        """
+        center, semi = self.center_ras_mm, self.semi_mm
+        least = 0.5 * self.semi_mm
+        for points, radius, beyond_mm in (
+            (plus_ras_mm, _PLUS_RADIUS, _STROKE_DEPTH_MM),
+            (minus_ras_mm, _MINUS_RADIUS, -_STROKE_DEPTH_MM),
+        ):
+            for point in points:
+                local = self.axes.T @ (point - center)
+                away = float(np.linalg.norm(local))
+                if away == 0.0:
+                    continue
+                wanted = min(away / radius, away + beyond_mm, key=lambda surface: abs(surface - away))
+                step = wanted - away / float(np.linalg.norm(local / semi))
+                if beyond_mm * step <= 0:
+                    continue
+                heading = local / away
+                grown = np.maximum(semi + 0.5 * step * np.abs(heading), least)
+                center = center + self.axes @ (np.sign(step) * np.abs(grown - semi) * np.sign(heading))
+                semi = grown
+        return replace(self, center_ras_mm=center, semi_mm=semi)
+
+    @property
+    def farthest_mm(self) -> float:
+        """The longest semi-axis."""
+        return float(self.semi_mm.max())
+
+    def coordinates_mm(self, grid: LineGrid) -> FloatArray:
+        """Places of the grid along the axes, from the center, (3, N, N, N)."""
+        x, y, z = grid.coordinates_mm()
+        turn = self.axes.T @ grid.axes
+        shift = self.axes.T @ (grid.center_ras_mm - self.center_ras_mm)
+        rows = [row[0] * x + row[1] * y + row[2] * z + move for row, move in zip(turn, shift, strict=True)]
+        return np.stack(rows).astype(np.float32)
+
+    def radius(self, grid: LineGrid) -> FloatArray:
+        """1 on the surface of the ellipsoid, 0 at its middle; (N, N, N)."""
+        scaled = self.coordinates_mm(grid) / self.semi_mm[:, None, None, None].astype(np.float32)
+        return np.sqrt((scaled**2).sum(axis=0))
+
+    def prior_odds(self, grid: LineGrid) -> FloatArray:
+        """Logarithm of the odds of being inside, by the lines alone."""
+        radius = self.radius(grid)
+        odds = np.clip((1.0 - radius) / self.tolerance, -4.0, 1.5)
+        for axis in range(self.drawn):
+            past_end = np.abs(self.coordinates_mm(grid)[axis]) - self.semi_mm[axis] - 0.5 * _END_TOLERANCE_MM
+            odds = odds - np.maximum(past_end / _END_TOLERANCE_MM, 0.0) ** 2
+        odds[radius > self.reach] = -50.0
+        return odds.astype(np.float32)
+
+
+def _completed(along: Points, helper: Points) -> Points:
+    """Orthonormal axes (3, 3): `along`, the part of `helper` across it, and the third."""
+    across = helper - (helper @ along) * along
+    across = across / np.linalg.norm(across)
+    return np.column_stack([along, across, np.cross(along, across)])
+
+
+def stroke_odds(grid: LineGrid, plus_ras_mm: Points, minus_ras_mm: Points, lines: Sequence[Points]) -> FloatArray:
+    """What strokes (N, 3) that a reader puts inside (plus) and outside (minus) add to the odds.
+
+    A stroke counts around itself, the farther the farther it lies from the lines: away from them
+    much is likely to be wrong. Nowhere does it count beyond half of the way to a line or to a
+    stroke of the other sign.
+    """
+    odds = np.zeros((grid.count,) * 3, np.float32)
+    steps = np.linspace(0.0, 1.0, 21)[:, None]
+    on_lines = np.concatenate([line[0] + steps * (line[1] - line[0]) for line in lines])
     x, y, z = grid.coordinates_mm()
-    return np.sqrt((x / half) ** 2 + (y**2 + z**2) / (across * half) ** 2).astype(np.float32)
-
-
-def prior_odds(grid: LineGrid, prior: ShapePrior) -> FloatArray:
-    """Logarithm of the odds of being inside, by the line alone."""
-    radius = ellipsoid_radius(grid, prior.across)
-    odds = np.clip((1.0 - radius) / prior.tolerance, -4.0, 1.5)
-    past_end = np.abs(grid.coordinates_mm()[0]) - grid.half_length_mm - 0.5 * _END_TOLERANCE_MM
-    odds = odds - np.maximum(past_end / _END_TOLERANCE_MM, 0.0) ** 2
-    odds[radius > prior.reach] = -50.0
-    return odds.astype(np.float32)
+    for sign, own, other in ((1.0, plus_ras_mm, minus_ras_mm), (-1.0, minus_ras_mm, plus_ras_mm)):
+        against = other if sign > 0 else np.concatenate([on_lines, other])
+        for point in own:
+            from_line = float(np.linalg.norm(on_lines - point, axis=1).min())
+            spread = np.clip(_STROKE_SHARE * from_line, *_STROKE_MM)
+            if len(against):
+                spread = min(spread, float(np.linalg.norm(against - point, axis=1).min()) / 2)
+            local = (point - grid.center_ras_mm) @ grid.axes
+            square = (x - local[0]) ** 2 + (y - local[1]) ** 2 + (z - local[2]) ** 2
+            odds += np.float32(sign * _STROKE_ODDS) * np.exp(-square / (2.0 * max(spread, 0.5) ** 2))
+    return odds
 
 
 def solve(
