@@ -280,11 +280,99 @@ def test_unsound_images_livers_and_kinds_are_refused():
         segment_lesion(grid, line, liver=far)
 
 
+def test_a_second_line_gives_the_extent_across():
+    """A long lesion in noise, from lines 2 mm off: the second line says how thick it is."""
+    image, truth = painted(shapes.ellipsoid(CENTER, (12.0, 5.0, 5.0)), 26, hu=-18.0, noise=22.0)
+    line = line_along((1, 0, 0), 12.0) + np.array([[2.0, 0.0, 1.0], [1.0, 1.0, -1.0]])
+    second = line_along((0, 0, 1), 5.0, CENTER + np.array([1.0, 1.0, 0.0]))
+    alone = dice(segment_lesion(image, line).mask, truth)
+    both = segment_lesion(image, line, second_line_ras_mm=second)
+    assert dice(both.mask, truth) >= max(0.85, alone + 0.05)
+    swapped = segment_lesion(image, line[::-1], second_line_ras_mm=second[::-1])
+    np.testing.assert_array_equal(array(swapped.mask), array(both.mask))
+
+
+def test_a_second_line_along_the_first_is_averaged_with_it():
+    """Two lines off to opposite sides are as good as one in the middle."""
+    image, truth = painted(shapes.sphere(CENTER, 9.0), 26)
+    shift = np.array([0.0, 2.5, 0.0])
+    line = line_along((1, 0, 0), 9.0)
+    found = segment_lesion(image, line + shift, second_line_ras_mm=line[::-1] - shift)
+    assert dice(found.mask, segment_lesion(image, line).mask) >= 0.98
+    assert dice(found.mask, truth) >= 0.9
+
+
+def two_balls():
+    """A lesion and another one that touches it, both as dark."""
+    first, second = shapes.sphere(CENTER, 9.0), shapes.sphere(CENTER + np.array([13.5, 0.0, 0.0]), 6.0)
+    image, both = painted(shapes.union(first, second), 36, hu=-45.0)
+    return image, shapes.mask_of(first, image), both
+
+
+def test_a_minus_stroke_cuts_off_what_does_not_belong():
+    """A lesion at a muscle that is as dark, into which it leaks until a stroke is drawn there."""
+    lesion = shapes.sphere(CENTER, 8.0)
+
+    def muscle(points):
+        return 5.0 - (points - CENTER)[:, 0]
+
+    image, _ = painted(shapes.union(lesion, muscle), 30, hu=-45.0)
+    truth = shapes.mask_of(lambda points: np.maximum(lesion(points), -muscle(points)), image)
+    line = line_along((0, 1, 0), 8.0) + np.array([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0]])
+    before = segment_lesion(image, line)
+    stroke = CENTER + np.array([[9.0, -5.0, 0.0], [9.0, 0.0, 0.0], [9.0, 5.0, 0.0]])
+    after = segment_lesion(image, line, minus_ras_mm=stroke)
+    assert dice(before.mask, truth) < 0.87
+    assert dice(after.mask, truth) > dice(before.mask, truth) + 0.04
+    for point in stroke:
+        assert after.mask[image.TransformPhysicalPointToIndex(frames.flip_lps_ras(point).tolist())] == 0
+
+
+def test_a_plus_stroke_takes_in_what_was_missed():
+    """A line on the larger ball alone; a stroke in the other one adds it."""
+    image, _, both = two_balls()
+    line = line_along((0, 1, 0), 9.0)
+    before = segment_lesion(image, line)
+    stroke = CENTER + np.array([[12.0, 0.0, 0.0], [15.0, 0.0, 0.0], [14.0, 3.0, 0.0], [14.0, -3.0, 0.0]])
+    after = segment_lesion(image, line, plus_ras_mm=stroke)
+    assert dice(after.mask, both) > dice(before.mask, both) + 0.03
+    for point in stroke:
+        assert after.mask[image.TransformPhysicalPointToIndex(frames.flip_lps_ras(point).tolist())] == 1
+
+
+def test_unsound_corrections_are_refused():
+    """A second line elsewhere, strokes outside the image or on both sides."""
+    image, _ = painted(shapes.sphere(CENTER, 6.0), 20, noise=5.0)
+    line = line_along((1, 0, 0), 6.0)
+    with pytest.raises(GeometryError, match="second line"):
+        segment_lesion(image, line, second_line_ras_mm=line + np.array([0.0, 14.0, 0.0]))
+    with pytest.raises(GeometryError, match="minus stroke"):
+        segment_lesion(image, line, minus_ras_mm=[CENTER + 100.0])
+    with pytest.raises(GeometryError, match="plus stroke"):
+        segment_lesion(image, line, plus_ras_mm=[1.0, 2.0])
+    with pytest.raises(GeometryError, match="both inside"):
+        segment_lesion(image, line, plus_ras_mm=[CENTER + 1], minus_ras_mm=[CENTER + 1])
+
+
+def test_a_zone_without_contrast_is_warned_about():
+    """With the figures and their source; not with contrast, nor for an image that is no CT."""
+    image, _, _ = zone_image()
+    line = CENTER + np.array([[-23.0, 0.0, 0.0], [21.5, 3.0, 1.0]])
+    plain = segment_lesion(image - 45.0, line, kind="zone")
+    assert any("7.6 mm" in warning and "13.9 mm" in warning and "PMC8204285" in warning for warning in plain.warnings)
+    assert not any("7.6" in warning for warning in segment_lesion(image, line, kind="zone").warnings)
+    gray = sitk.Maximum(image - 45.0, -100.0)
+    assert not any("7.6" in warning for warning in segment_lesion(gray, line, kind="zone").warnings)
+
+
 def test_the_document_comes_back_the_same():
     """to_dict and from_dict are inverse; another mask, schema or a missing key is refused."""
     image, truth = painted(shapes.sphere(CENTER, 8.0), 22, noise=5.0)
-    result = segment_lesion(image, line_along((1, 0, 0), 8.0))
+    across, away = line_along((0, 0, 1), 8.0), [CENTER + np.array([14.0, 0.0, 0.0])]
+    result = segment_lesion(image, line_along((1, 0, 0), 8.0), second_line_ras_mm=across, minus_ras_mm=away)
     document = result.to_dict()
+    assert document["second_line_ras_mm"] == across.tolist()
+    assert document["minus_ras_mm"] == [away[0].tolist()]
     again = LesionSegmentation.from_dict(document, result.mask)
     assert again.to_dict() == document
     assert document["schema_version"] == 1

@@ -109,6 +109,31 @@ _ROWS = (
         NO_SOURCE,
         "user-set",
     ),
+    # an ablation zone
+    Rule(
+        "native_zone_microwave",
+        7.6,
+        "mm",
+        "without contrast a microwave zone reaches this far beyond what CT shows (in vivo, swine)",
+        "PMC8204285",
+        "abstract read",
+    ),
+    Rule(
+        "native_zone_radiofrequency",
+        13.9,
+        "mm",
+        "without contrast a radiofrequency zone reaches this far beyond what CT shows (in vivo, swine)",
+        "PMC8204285",
+        "abstract read",
+    ),
+    Rule(
+        "native_liver",
+        80.0,
+        "HU",
+        "a liver below this around a zone is taken for one without contrast",
+        NO_SOURCE,
+        "user-set",
+    ),
     # several lesions
     Rule("burden_class_1", 10.0, "%", "at most this share of the liver: class <=10 %", _ENETS, "abstract read"),
     Rule(

@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from . import frames, images, intensity_models, shape_field
+from .clinical_rules import RULES
 from .diameters import axial_diameters_mm
 from .errors import ComputationError, FormatError, GeometryError, InputError
 from .frames import Points
@@ -50,6 +51,9 @@ _DATA_WEIGHT_BOUNDS = (1.5, 8.0)
 #: the blurred edge. Own measurement on the digital patients. User-set.
 _WHOLE_FRACTION = 0.9
 
+#: An image with values below this is a CT. User-set.
+_AIR_HU = -300.0
+
 #: Times that models and shape are estimated in turn.
 _ROUNDS = 2
 
@@ -73,6 +77,9 @@ class LesionSegmentation:
     warnings: tuple[str, ...] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     image_sha256: str = ""
+    second_line_ras_mm: Points | None = None
+    plus_ras_mm: Points = field(default_factory=lambda: np.empty((0, 3)))
+    minus_ras_mm: Points = field(default_factory=lambda: np.empty((0, 3)))
 
     def __post_init__(self) -> None:
         """Check kind, line and measures; raises InputError or GeometryError."""
@@ -91,6 +98,9 @@ class LesionSegmentation:
             "schema_version": SCHEMA_VERSION,
             "kind": self.kind,
             "line_ras_mm": self.line_ras_mm.tolist(),
+            "second_line_ras_mm": None if self.second_line_ras_mm is None else self.second_line_ras_mm.tolist(),
+            "plus_ras_mm": self.plus_ras_mm.tolist(),
+            "minus_ras_mm": self.minus_ras_mm.tolist(),
             "volume_ml": self.volume_ml,
             "long_axis_mm": self.long_axis_mm,
             "short_axis_mm": self.short_axis_mm,
@@ -121,6 +131,9 @@ class LesionSegmentation:
                 warnings=tuple(document["warnings"]),
                 parameters=dict(document["parameters"]),
                 image_sha256=str(document["image_sha256"]),
+                second_line_ras_mm=_points_or_none(document.get("second_line_ras_mm")),
+                plus_ras_mm=np.reshape(document.get("plus_ras_mm", ()), (-1, 3)).astype(np.float64),
+                minus_ras_mm=np.reshape(document.get("minus_ras_mm", ()), (-1, 3)).astype(np.float64),
             )
             mask_sha256 = document["mask_sha256"]
         except KeyError as error:
@@ -142,6 +155,7 @@ class _Scene:
     usable: BoolArray
     core: BoolArray
     kind: str
+    is_ct: bool
 
 
 @dataclass(frozen=True)
@@ -213,7 +227,14 @@ def segment_lesion(
         warnings=tuple(warnings),
         parameters=_parameters(scene, found),
         image_sha256=images.image_hash(image),
+        second_line_ras_mm=second,
+        plus_ras_mm=plus,
+        minus_ras_mm=minus,
     )
+
+
+def _points_or_none(points: object) -> Points | None:
+    return None if points is None else np.asarray(points, dtype=np.float64)
 
 
 # --- input ------------------------------------------------------------------------------------
@@ -321,7 +342,13 @@ def _scene(
     core = (np.abs(along) <= 0.6 * half) & (over**2 + up**2 <= thin**2) & usable
     lines = [line] if second is None else [line, second]
     strokes = shape_field.stroke_odds(grid, plus, minus, lines)
-    return _Scene(grid, shape.radius(grid), shape.prior_odds(grid) + strokes, usable, core, kind), crop
+    prior = shape.prior_odds(grid) + strokes
+    return _Scene(grid, shape.radius(grid), prior, usable, core, kind, _is_ct(image)), crop
+
+
+def _is_ct(image: sitk.Image) -> bool:
+    """Whether the values may be HU: only they are far below 0, in air and fat."""
+    return float(sitk.GetArrayViewFromImage(image).min()) < _AIR_HU
 
 
 def _fit(scene: _Scene, crop: ImageCrop, progress: ProgressCallback) -> _Fit:
@@ -474,6 +501,13 @@ def _quality_warnings(scene: _Scene, found: _Fit, odds: FloatArray) -> list[str]
             "the zone is brighter than its surroundings, as zones on contrast CT are not; check the outline"
         )
     inside = odds > 0
+    if scene.kind == "zone" and scene.is_ct and found.model.outside < RULES["native_liver"].number:
+        microwave, radiofrequency = RULES["native_zone_microwave"], RULES["native_zone_radiofrequency"]
+        warnings.append(
+            f"the tissue around the zone has {found.model.outside:.0f} HU: without contrast a CT shows less than what "
+            f"is ablated, {microwave.number:g} mm less after microwave and {radiofrequency.number:g} mm less after "
+            f"radiofrequency ablation ({microwave.source})"
+        )
     leaked = float((inside & (scene.radius > 1.35)).sum()) / max(float(inside.sum()), 1.0)
     if leaked > 0.05:
         warnings.append(f"{100 * leaked:.0f} % of the region lies far from the line: it may leak; check the outline")

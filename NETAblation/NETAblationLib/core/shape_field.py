@@ -46,12 +46,15 @@ _END_TOLERANCE_MM = 2.0
 #: Above this cosine a second line lies along the first. Two lines leave this share of the tolerance. User-set.
 _PARALLEL, _TWO_LINES = 0.8, 0.3
 
+#: Tolerance and reach on the third axis of two lines. User-set.
+_GUESSED = (0.1, 1.9)
+
 #: By strokes, the ellipsoid is brought to lie so that plus points have at most, minus points at least these radii,
 #: or are that deep within or beyond it, in mm. User-set: of a few tried, best on digital patients.
 _PLUS_RADIUS, _MINUS_RADIUS, _STROKE_DEPTH_MM = 0.6, 1.8, 2.5
 
 #: Odds in the middle of a stroke, its spread as a share of its distance to the lines, and within these mm. User-set.
-_STROKE_ODDS, _STROKE_SHARE, _STROKE_MM = 12.0, 0.4, (1.2, 6.0)
+_STROKE_ODDS, _STROKE_SHARE, _STROKE_MM = 12.0, 0.4, (1.2, 3.0)
 
 #: Weight of the neighborhood and its standard deviation in mm. No published source; user-set.
 _NEIGHBOR_WEIGHT, _NEIGHBOR_MM = 3.0, 1.6
@@ -141,13 +144,19 @@ class LineEllipsoid:
         return np.sqrt((scaled**2).sum(axis=0))
 
     def prior_odds(self, grid: LineGrid) -> FloatArray:
-        """Logarithm of the odds of being inside, by the lines alone."""
-        radius = self.radius(grid)
-        odds = np.clip((1.0 - radius) / self.tolerance, -4.0, 1.5)
+        """Logarithm of the odds of being inside, by the lines alone.
+
+        Where two lines are drawn, the third axis is a guess between them: there the tolerance is wider.
+        """
+        scaled = self.coordinates_mm(grid) / self.semi_mm[:, None, None, None].astype(np.float32)
+        radius = np.sqrt((scaled**2).sum(axis=0))
+        guessed = np.float32(self.drawn == 2) * scaled[2] ** 2 / np.maximum(radius**2, 1e-6)
+        tolerance = self.tolerance + guessed * (_GUESSED[0] - self.tolerance)
+        odds = np.clip((1.0 - radius) / tolerance, -4.0, 1.5)
         for axis in range(self.drawn):
-            past_end = np.abs(self.coordinates_mm(grid)[axis]) - self.semi_mm[axis] - 0.5 * _END_TOLERANCE_MM
+            past_end = np.abs(scaled[axis]) * self.semi_mm[axis] - self.semi_mm[axis] - 0.5 * _END_TOLERANCE_MM
             odds = odds - np.maximum(past_end / _END_TOLERANCE_MM, 0.0) ** 2
-        odds[radius > self.reach] = -50.0
+        odds[radius > self.reach + guessed * (_GUESSED[1] - self.reach)] = -50.0
         return odds.astype(np.float32)
 
 
@@ -170,6 +179,7 @@ def stroke_odds(grid: LineGrid, plus_ras_mm: Points, minus_ras_mm: Points, lines
     on_lines = np.concatenate([line[0] + steps * (line[1] - line[0]) for line in lines])
     x, y, z = grid.coordinates_mm()
     for sign, own, other in ((1.0, plus_ras_mm, minus_ras_mm), (-1.0, minus_ras_mm, plus_ras_mm)):
+        own_odds = np.zeros((grid.count,) * 3, np.float32)
         against = other if sign > 0 else np.concatenate([on_lines, other])
         for point in own:
             from_line = float(np.linalg.norm(on_lines - point, axis=1).min())
@@ -178,7 +188,8 @@ def stroke_odds(grid: LineGrid, plus_ras_mm: Points, minus_ras_mm: Points, lines
                 spread = min(spread, float(np.linalg.norm(against - point, axis=1).min()) / 2)
             local = (point - grid.center_ras_mm) @ grid.axes
             square = (x - local[0]) ** 2 + (y - local[1]) ** 2 + (z - local[2]) ** 2
-            odds += np.float32(sign * _STROKE_ODDS) * np.exp(-square / (2.0 * max(spread, 0.5) ** 2))
+            own_odds = np.maximum(own_odds, np.exp(-square / (2.0 * max(spread, 0.5) ** 2)))
+        odds += np.float32(sign * _STROKE_ODDS) * own_odds
     return odds
 
 
