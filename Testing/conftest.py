@@ -14,6 +14,15 @@ settings.register_profile("project", deadline=None, derandomize=True, max_exampl
 settings.load_profile("project")
 
 
+#: Files whose tests take minutes: they run first, so that no worker is left alone with one at the end.
+_LONGEST = ("test_demo.py", "test_chain_real.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; otherwise the order stays."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 @pytest.fixture(scope="session")
 def small_patient() -> DigitalPatient:
     """The small digital patient of seed 0, made once for the whole run; do not change its images."""
