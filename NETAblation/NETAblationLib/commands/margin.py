@@ -1,0 +1,95 @@
+"""The ablative margin of one tumor and its zone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .command_line import (
+    SCENE_SUFFIXES,
+    add_command,
+    as_notes,
+    in_mm,
+    mask_of,
+    mask_or_none,
+    positive,
+    progress_bar,
+    require_folder,
+    require_places,
+    say,
+    write_document,
+)
+
+
+def add_margin(commands: Any) -> None:
+    """Arguments of `margin`."""
+    parser = add_command(commands, "margin", run_margin, "Measure the ablative margin on the tumor's surface.")
+    parser.add_argument("--tumor", type=Path, required=True, metavar="MASK", help="the tumor before ablation")
+    parser.add_argument("--zone", type=Path, required=True, metavar="MASK", help="the ablation zone")
+    parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver before ablation, for the capsule")
+    parser.add_argument("--transform", type=Path, metavar="TRANSFORM.h5", help="from `fuse`; none: masks of one frame")
+    parser.add_argument("--margin-mm", type=positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
+    parser.add_argument(
+        "--registration-error-mm",
+        type=positive,
+        metavar="MM",
+        help="known error of TRANSFORM; a margin within it is unsure",
+    )
+    parser.add_argument("--image", type=Path, metavar="CT", help="the image before ablation, for scene and report")
+    parser.add_argument("--post-image", type=Path, metavar="CT", help="the image after ablation, likewise")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers for machines, - for standard output")
+    parser.add_argument("--scene", type=Path, metavar="CASE.mrb", help="also a scene for 3D Slicer")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="also a report with pictures")
+
+
+def run_margin(options: argparse.Namespace) -> None:
+    """Margin of one tumor and its zone."""
+    from ..core.fusion import read_transform
+    from ..core.images import read_image
+    from ..core.margins import measure_margin
+
+    inputs = [options.tumor, options.zone, options.liver, options.transform, options.image, options.post_image]
+    require_places(inputs, (options.json, ()), (options.scene, SCENE_SUFFIXES))
+    require_folder(options.report)
+    tumor, zone = mask_of(options.tumor), mask_of(options.zone)
+    liver = mask_or_none(options.liver)
+    image, post_image = (None if path is None else read_image(path) for path in (options.image, options.post_image))
+    transform = None if options.transform is None else read_transform(options.transform)
+    with progress_bar("margin", options) as progress:
+        result = measure_margin(
+            tumor,
+            zone,
+            liver=liver,
+            fixed_to_moving=transform,
+            margin_mm=options.margin_mm,
+            registration_error_mm=options.registration_error_mm,
+            progress=progress,
+        )
+    document = result.to_dict()
+    write_document(document, options.json)
+    if options.scene is not None or options.report is not None:
+        from ..scene.cases import present_margin
+
+        with progress_bar("pictures", options) as progress:
+            progress(0.0, "scene and report")
+            notes = present_margin(
+                result,
+                tumor=tumor,
+                zone=zone,
+                liver=liver,
+                fixed_to_moving=transform,
+                image=image,
+                post_image=post_image,
+                scene_file=options.scene,
+                report_folder=options.report,
+            )
+    else:
+        notes = []
+    if not options.quiet:
+        say(
+            f"MAM {in_mm(document['mam_mm'])}, {100 * document['surface_fraction']['below_0']:.1f} % of the surface "
+            f"not covered, {100 * document['surface_fraction']['at_least_5']:.1f} % with 5 mm and more",
+            *as_notes(document.get("warnings", ())),
+            *as_notes(notes),
+        )
