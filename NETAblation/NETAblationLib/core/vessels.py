@@ -19,40 +19,26 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from . import frames, images, vessel_trees
+from .anatomy import distance_mm
 from .centerlines import Centerlines, VesselKind
-from .errors import ComputationError, EmptyMaskError, GeometryError, InputError
+from .clinical_rules import RULES
+from .errors import ComputationError, GeometryError, InputError
 from .progress import ProgressCallback, silent
 from .vessel_radius import Profiles, running_median
+from .vessel_search import VesselSearch, blood_contrast, grid_about, resampled, search_vessels
 from .vessel_tracing import Branch, VoxelGraph, trace
-from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 
 SCHEMA_VERSION = 1
 
-#: Vessels from this diameter on cool what is ablated near them: 32 of 44 veins above 3 mm did, none of 20
-#: below (Lu et al., AJR 2002;178:47).
-LEAST_DIAMETER_MM = 3.0
+#: Vessels from this diameter on cool what is ablated near them.
+LEAST_DIAMETER_MM = RULES["heat_sink_vessel"].number
 
-#: Edge of the working voxels, mm: finer gains little for vessels of 3 mm. User-set, as all below.
-_SPACING_MM = 0.8
-#: What lies around the liver on the working grid, mm.
-_PAD_MM = 6.0
-#: Notches of the liver up to twice this wide (its hilum) are searched too, in mm.
-_NOTCH_MM = 8.0
-#: Smoothing before vessels are looked for, mm; the liver's own brightness is that over the second, in mm.
-_SMOOTH_MM, _BACKGROUND_MM = 0.7, 15.0
-#: What is as near to the liver's border as this, in mm, may be another organ's edge.
-_BORDER_MM = 1.5
-#: What is brighter than the liver by more than this is metal or calcified, in HU.
-_METAL_HU = 300.0
 #: A vessel has more than this share of the blood's contrast, and more than that many spreads of the liver.
+#: User-set, as all below.
 _SHARE, _SPREADS = 0.4, 2.0
-#: The blood's contrast is looked for where it exceeds this many spreads; as a percentile there.
-_BRIGHT_SPREADS, _BLOOD_PERCENTILE = 4.0, 60.0
-#: Least volume of what is as bright in the liver, in ml.
-_LEAST_BRIGHT_ML = 0.1
 #: Shorter ends and smaller pieces are no vessels, in mm and mm3; nor are shorter runs of 3 mm.
 _LEAST_END_MM, _LEAST_PIECE_MM3, _LEAST_RUN_MM = 4.0, 60.0, 5.0
 #: From this radius on, mm, and over that length, mm, a vessel's middle has the contrast of its blood.
@@ -117,22 +103,6 @@ class VesselSegmentation:
 
 
 @dataclass(frozen=True)
-class _Search:
-    """The liver on a working grid: where vessels are looked for, and how much brighter than the liver it is there."""
-
-    grid: WorkingGrid
-    liver: BoolArray
-    domain: BoolArray
-    contrast: FloatArray
-    liver_value: float
-    spread: float
-
-    def ras_mm(self, points: FloatArray) -> FloatArray:
-        """Places (N, 3) in voxels (K, J, I) as RAS mm."""
-        return points[:, ::-1] * self.grid.spacing_mm + np.array(self.grid.first_ras_mm)
-
-
-@dataclass(frozen=True)
 class _Vessel:
     """A traced branch with its profiles, radius (N,) in mm, kind (N,), and where it is out of its parent (N,)."""
 
@@ -169,8 +139,8 @@ def segment_vessels(
         if place is not None
     }
     progress(0.0, "liver")
-    search = _searched(image, images.as_mask(liver, "liver"))
-    blood = _blood_contrast(search)
+    search = search_vessels(image, images.as_mask(liver, "liver"))
+    blood = blood_contrast(search)
     progress(0.3, "tracing vessels")
     graph, vessels, mask = _traced(search, blood)
     progress(0.6, "portal and hepatic veins")
@@ -202,11 +172,11 @@ def centerlines_of_mask(mask: sitk.Image) -> Centerlines:
     ComputationError for one too small to have a vessel in it.
     """
     whole = _whole(mask)
-    grid = _grid_about(whole, "vessels")
-    share = _resampled(whole, grid.image(np.zeros(grid.shape, np.uint8)))
+    grid = grid_about(whole, "vessels")
+    share = resampled(whole, grid.image(np.zeros(grid.shape, np.uint8)))
     inside = share > 0.5
-    depth = _distance(~inside)
     spacing = grid.spacing_mm
+    depth = distance_mm(~inside, spacing) / spacing
     graph = VoxelGraph.of(inside, 1.0 / np.maximum(depth * spacing, 0.5) ** 2)
     branches = trace(graph, depth[inside], _LEAST_END_MM / spacing, round(_LEAST_PIECE_MM3 / spacing**3))
     if not branches:
@@ -234,120 +204,13 @@ def _kinds_at(mask: sitk.Image, ras_mm: FloatArray) -> npt.NDArray[np.int64]:
     return np.where(np.isin(found, list(VesselKind)), found, int(VesselKind.UNKNOWN))
 
 
-# Where vessels are looked for
-
-
-def _searched(image: sitk.Image, liver: sitk.Image) -> _Search:
-    grid = _grid_about(liver, "liver")
-    reference = grid.image(np.zeros(grid.shape, np.uint8))
-    values = _resampled(image, reference)
-    inside = _resampled(liver, reference) > 0.5
-    domain = _closed(inside, _NOTCH_MM / grid.spacing_mm)
-    domain &= ~ndimage.binary_dilation(values > np.median(values[inside]) + _METAL_HU)
-    contrast, value, spread = _contrast(values, inside, domain, grid.spacing_mm)
-    return _Search(grid, inside, domain, contrast, value, spread)
-
-
-def _grid_about(mask: sitk.Image, name: str) -> WorkingGrid:
-    """The working grid about what a mask (0, 1) holds; raises EmptyMaskError, by its name, where it holds nothing."""
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(mask)
-    if not statistics.HasLabel(1):
-        raise EmptyMaskError(f"{name}: the mask is empty")
-    box = np.array(statistics.GetBoundingBox(1), dtype=np.float64)
-    corners = np.array(np.meshgrid(*zip(box[:3] - 0.5, box[:3] + box[3:] - 0.5, strict=True))).reshape(3, -1).T
-    ras = frames.index_to_ras(mask, corners)
-    return WorkingGrid.over(ras.min(axis=0) - _PAD_MM, ras.max(axis=0) + _PAD_MM, _SPACING_MM)
-
-
-def _resampled(image: sitk.Image, reference: sitk.Image) -> FloatArray:
-    """An image on a working grid, linear, its border values kept beyond its border."""
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(reference)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.SetUseNearestNeighborExtrapolator(True)
-    resampler.SetOutputPixelType(sitk.sitkFloat32)
-    return sitk.GetArrayFromImage(resampler.Execute(sitk.Cast(image, sitk.sitkFloat32)))
-
-
-def _distance(mask: BoolArray) -> FloatArray:
-    """Distance in voxels from each voxel to the mask."""
-    signed = sitk.SignedMaurerDistanceMap(sitk.GetImageFromArray(mask.view(np.uint8)), False, False, False)
-    return np.maximum(sitk.GetArrayFromImage(signed), 0)
-
-
-def _closed(mask: BoolArray, reach: float) -> BoolArray:
-    padded = np.pad(mask, int(reach) + 2)
-    closed = _distance(_distance(padded) > reach) > reach
-    inner = slice(int(reach) + 2, -int(reach) - 2)
-    return closed[inner, inner, inner] | mask
-
-
-def _contrast(
-    values: FloatArray, liver: BoolArray, domain: BoolArray, spacing_mm: float
-) -> tuple[FloatArray, float, float]:
-    """How much brighter than the liver around it each voxel is, the liver's value, and the spread about it.
-
-    Only what is in the domain counts, so that a bright organ beside the liver does not shine into it.
-    """
-    deviation = _SMOOTH_MM / spacing_mm
-    weight = ndimage.gaussian_filter(domain.astype(np.float32), deviation)
-    smooth = ndimage.gaussian_filter(np.where(domain, values, 0).astype(np.float32), deviation)
-    smooth /= np.maximum(weight, 1e-3)
-    value, spread = _typical(smooth[liver])
-    background = np.full(values.shape, value, np.float32)
-    for _ in range(2):
-        is_plain = liver & (np.abs(smooth - background) < 2 * spread)
-        background = value + _local_mean(smooth - value, is_plain, _BACKGROUND_MM / spacing_mm)
-    contrast = smooth - background
-    near_border = domain & (_distance(~domain) * spacing_mm <= _BORDER_MM)
-    contrast[near_border | ~domain] = np.minimum(contrast[near_border | ~domain], 0)
-    return contrast, value, _typical(contrast[liver])[1]
-
-
-def _typical(values: FloatArray) -> tuple[float, float]:
-    """Middle and spread of most values, whatever the rest is."""
-    middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - middle)))
-    for _ in range(4):
-        inner = values[np.abs(values - middle) <= 2 * spread]
-        middle = float(np.median(inner))
-        # Half of a normal distribution cut at two spreads lies within 0.6 of them.
-        spread = float(np.median(np.abs(inner - middle))) / 0.6 if len(inner) else 0.0
-    if not spread > 0:
-        raise ComputationError("vessels: the liver has the same value everywhere; no vessel can stand out")
-    return middle, spread
-
-
-def _local_mean(values: FloatArray, chosen: BoolArray, deviation: float) -> FloatArray:
-    """Mean of the chosen values nearby, on every second voxel and linear in between; 0 where there are none."""
-    step = 2
-    every = (slice(None, None, step),) * 3
-    weight = ndimage.gaussian_filter(chosen[every].astype(np.float32), deviation / step)
-    total = ndimage.gaussian_filter(np.where(chosen, values, 0)[every].astype(np.float32), deviation / step)
-    mean = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), 0)
-    places = np.meshgrid(*(np.arange(n, dtype=np.float32) / step for n in values.shape), indexing="ij", sparse=True)
-    return ndimage.map_coordinates(mean, np.broadcast_arrays(*places), order=1, mode="nearest")
-
-
-def _blood_contrast(search: _Search) -> float:
-    """A first estimate of the contrast of blood: that in the middle of what is bright."""
-    bright = search.domain & (search.contrast > _BRIGHT_SPREADS * search.spread)
-    middle = ndimage.binary_erosion(bright)
-    if middle.sum() * search.grid.spacing_mm**3 < 1000 * _LEAST_BRIGHT_ML:
-        raise ComputationError(
-            "no vessel stands out in the liver: an image with contrast in its vessels (portal phase) is needed"
-        )
-    return float(np.percentile(search.contrast[middle], _BLOOD_PERCENTILE))
-
-
 # Tracing and radius
 
 
-def _traced(search: _Search, blood: float) -> tuple[VoxelGraph, list[_Vessel], BoolArray]:
+def _traced(search: VesselSearch, blood: float) -> tuple[VoxelGraph, list[_Vessel], BoolArray]:
     spacing = search.grid.spacing_mm
     mask = search.domain & (search.contrast > max(_SHARE * blood, _SPREADS * search.spread))
-    depth = _distance(~mask)
+    depth = distance_mm(~mask, spacing) / spacing
     share = np.clip(search.contrast / blood, 0.1, 1.0)
     cost = 1.0 / np.maximum(share * np.maximum(depth * spacing, 1.0), 0.1) ** 2
     graph = VoxelGraph.of(mask, cost)
@@ -398,7 +261,7 @@ def _radius(
 
 
 def _told_apart(
-    search: _Search,
+    search: VesselSearch,
     graph: VoxelGraph,
     vessels: Sequence[_Vessel],
     contrast: FloatArray,
@@ -436,7 +299,7 @@ def _told_apart(
 
 
 def _trunks(
-    search: _Search, vessels: Sequence[_Vessel], named: Mapping[VesselKind, FloatArray]
+    search: VesselSearch, vessels: Sequence[_Vessel], named: Mapping[VesselKind, FloatArray]
 ) -> dict[VesselKind, list[tuple[int, int]]]:
     """Where the trees begin, as (vessel, node): thick vessels at the liver's border, by their height in the liver."""
     spacing = search.grid.spacing_mm
@@ -451,7 +314,7 @@ def _trunks(
         if not len(near):
             raise GeometryError(f"{kind.name.lower()} trunk: no vessel within {_NAMED_MM:g} mm of the place given")
         found[kind] = [int(near[np.argmax(radius[near])])]
-    from_border = ndimage.map_coordinates(_distance(~search.liver) * spacing, points.T, order=1)
+    from_border = ndimage.map_coordinates(distance_mm(~search.liver, spacing), points.T, order=1)
     exits = _apart(
         ras, radius, np.flatnonzero((radius >= _TRUNK_RADIUS_MM) & (from_border < radius + _TRUNK_BORDER_MM))
     )
@@ -525,7 +388,7 @@ def _bloods(vessels: Sequence[_Vessel], kinds: Sequence[npt.NDArray[np.int64]]) 
 # What is reported
 
 
-def _centerlines(search: _Search, vessels: Sequence[_Vessel], least_diameter_mm: float) -> Centerlines:
+def _centerlines(search: VesselSearch, vessels: Sequence[_Vessel], least_diameter_mm: float) -> Centerlines:
     """The parts of the vessels that are thick enough, and long enough for that to be sure."""
     spacing = search.grid.spacing_mm
     parts: list[Centerlines] = []
@@ -555,7 +418,7 @@ def _bridged(chosen: BoolArray, length: float) -> BoolArray:
     return chosen | is_gap[labels]
 
 
-def _painted(image: sitk.Image, search: _Search, lines: Centerlines, blood: float) -> sitk.Image:
+def _painted(image: sitk.Image, search: VesselSearch, lines: Centerlines, blood: float) -> sitk.Image:
     """Labels on the grid of the image: balls of the measured radius along the centerlines.
 
     Where a vessel is thick it need not be round: there the voxels of more than half the contrast count.
@@ -566,7 +429,7 @@ def _painted(image: sitk.Image, search: _Search, lines: Centerlines, blood: floa
     nodes = np.rint((lines.points_ras_mm - first) / grid.spacing_mm).astype(int)[:, ::-1]
     seeds = np.zeros(grid.shape, dtype=bool)
     seeds[tuple(np.clip(nodes, 0, np.array(grid.shape) - 1).T)] = True
-    near = _distance(seeds) * grid.spacing_mm <= reach
+    near = distance_mm(seeds, grid.spacing_mm) <= reach
     places = grid.points(near)
     wall, index = lines.nearest_walls(places)
     level = -wall
