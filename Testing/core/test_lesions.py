@@ -365,6 +365,16 @@ def test_a_zone_without_contrast_is_warned_about():
     assert not any("7.6" in warning for warning in segment_lesion(gray, line, kind="zone").warnings)
 
 
+def test_a_line_in_air_is_refused():
+    """Beside the body, in a CT."""
+    image, _ = painted(shapes.sphere(CENTER, 6.0), 24, noise=5.0)
+    values = array(image)
+    values[:, :, : values.shape[2] // 2] = -1000.0 + values[:, :, : values.shape[2] // 2] / 10.0
+    line = line_along((0, 1, 0), 6.0, CENTER + np.array([14.0, 0.0, 0.0]))
+    with pytest.raises(GeometryError, match="in air or lung"):
+        segment_lesion(like(values, image), line)
+
+
 def test_the_document_comes_back_the_same():
     """to_dict and from_dict are inverse; another mask, schema or a missing key is refused."""
     image, truth = painted(shapes.sphere(CENTER, 8.0), 22, noise=5.0)

@@ -51,7 +51,7 @@ _DATA_WEIGHT_BOUNDS = (1.5, 8.0)
 #: the blurred edge. Own measurement on the digital patients. User-set.
 _WHOLE_FRACTION = 0.9
 
-#: An image with values below this is a CT. User-set.
+#: An image with values below this is a CT, and shows air there. User-set.
 _AIR_HU = -300.0
 
 #: Times that models and shape are estimated in turn.
@@ -189,7 +189,7 @@ def segment_lesion(
     grid of `image`, confines the result and the model of the outside.
 
     Raises InputError for another kind, GeometryError for a line that is not (2, 3), not
-    finite, not of 3 to 200 mm or not within the image, for two lines that do not meet, for strokes
+    finite, not of 3 to 200 mm, not within the image or in air, for two lines that do not meet, for strokes
     outside the image or on both sides at once, and for a liver on another grid or
     away from the line, EmptyMaskError for an empty liver, ImageReadError for an image that is
     not 3D and sound, ComputationError where nothing stands out along the line.
@@ -202,6 +202,7 @@ def segment_lesion(
     liver = _checked_liver(liver, image, line)
     progress(0.1, "sampling")
     scene, crop = _scene(image, line, second, plus, minus, kind, liver)
+    _require_tissue(scene, crop)
     found = _fit(scene, crop, progress)
     progress(0.8, "outlining")
     odds = shape_field.one_piece(found.odds, scene.core, _neck_mm(scene.grid, kind), scene.grid.spacing_mm)
@@ -344,6 +345,13 @@ def _scene(
     strokes = shape_field.stroke_odds(grid, plus, minus, lines)
     prior = shape.prior_odds(grid) + strokes
     return _Scene(grid, shape.radius(grid), prior, usable, core, kind, _is_ct(image)), crop
+
+
+def _require_tissue(scene: _Scene, crop: ImageCrop) -> None:
+    """Raise GeometryError for a line in air: in a zone there may be gas, but not in most of it."""
+    typical = float(np.median(crop.on(scene.grid)[scene.core])) if scene.core.any() else 0.0
+    if scene.is_ct and typical < _AIR_HU:
+        raise GeometryError(f"line: it lies in air or lung ({typical:.0f} HU): draw it on the {scene.kind}, in RAS mm")
 
 
 def _is_ct(image: sitk.Image) -> bool:
