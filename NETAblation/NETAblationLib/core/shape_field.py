@@ -51,7 +51,7 @@ _GUESSED = (0.1, 1.9)
 
 #: By strokes, the ellipsoid is brought to lie so that plus points have at most, minus points at least these radii,
 #: or are that deep within or beyond it, in mm. User-set: of a few tried, best on digital patients.
-_PLUS_RADIUS, _MINUS_RADIUS, _STROKE_DEPTH_MM = 0.6, 1.8, 2.5
+_PLUS_RADIUS, _MINUS_RADIUS, _STROKE_DEPTH_MM = 0.6, 2.2, 3.5
 
 #: Odds in the middle of a stroke, its spread as a share of its distance to the lines, and within these mm. User-set.
 _STROKE_ODDS, _STROKE_SHARE, _STROKE_MM = 12.0, 0.4, (1.2, 3.0)
