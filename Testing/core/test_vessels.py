@@ -179,6 +179,22 @@ def test_a_bright_organ_beside_the_liver_is_no_vessel():
     assert lines.step_mm[off > 3.0].sum() < 0.05 * lines.length_mm
 
 
+def test_without_trunks_vessels_are_found_but_not_named():
+    """Two vessels deep in the liver, whose ends reach no border."""
+    tubes = (
+        (VesselKind.PORTAL, 3.2, [(12.0, 0.0, -4.0), (34.0, 12.0, 6.0)]),
+        (VesselKind.HEPATIC, 2.5, [(20.0, -10.0, 10.0), (36.0, -14.0, 0.0)]),
+    )
+    found = segment_vessels(*_case(tubes=tubes))
+    assert len(found.warnings) == 2
+    assert (found.centerlines.kind == VesselKind.UNKNOWN).all()
+    truth = _truth(tubes=tubes)
+    assert (cKDTree(found.centerlines.points_ras_mm).query(truth.points_ras_mm)[0] < 2.0).mean() > 0.9
+    one = segment_vessels(*_case(tubes=TUBES[:2]))
+    assert any("hepatic" in warning for warning in one.warnings)
+    assert (one.centerlines.kind == VesselKind.PORTAL).mean() > 0.9
+
+
 def test_a_named_trunk_is_taken(tubes):
     ct, liver, _ = tubes
     swapped = segment_vessels(ct, liver, portal_ras_mm=(12.0, -14.0, 40.0), hepatic_ras_mm=(4.0, -4.0, -6.0))

@@ -62,7 +62,7 @@ def add_vessels(commands: Any) -> None:
         commands,
         "vessels",
         run_vessels,
-        "Segment a liver's vessels: portal 1, hepatic 2, arterial 3, unknown 4.",
+        "Segment a liver's vessels: portal 1, hepatic 2, unknown 4.",
     )
     parser.add_argument("image", type=Path, metavar="IMAGE", help="CT or MR with contrast, or a DICOM folder")
     parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")

@@ -17,7 +17,10 @@ IntArray = npt.NDArray[np.integer]
 
 
 class VesselKind(IntEnum):
-    """Which tree a vessel belongs to; the values are the labels of a vessel mask."""
+    """Which tree a vessel belongs to; the values are the labels of a vessel mask.
+
+    Arteries come with masks that the user has: the segmentation here does not tell them from veins.
+    """
 
     PORTAL = 1
     HEPATIC = 2

@@ -83,11 +83,11 @@ class LineEllipsoid:
         """About a line (2, 3), and a second one across it; a second one along it is averaged with it."""
         half = float(np.linalg.norm(line[1] - line[0])) / 2
         along = (line[1] - line[0]) / (2 * half)
-        across = None if second is None else second[1] - second[0]
-        if second is None or across is None:
+        if second is None:
             axes = _completed(along, np.eye(3)[np.argmin(np.abs(along))])
             semi = half * np.array([1.0, prior.across, prior.across])
             return cls(line.mean(axis=0), axes, semi, prior.tolerance, prior.reach)
+        across = second[1] - second[0]
         if abs(float(across @ along)) > _PARALLEL * float(np.linalg.norm(across)):
             turned = second if float(across @ along) > 0 else second[::-1]
             return cls.of((line + turned) / 2, None, prior)
@@ -170,9 +170,9 @@ def _completed(along: Points, helper: Points) -> Points:
 def stroke_odds(grid: LineGrid, plus_ras_mm: Points, minus_ras_mm: Points, lines: Sequence[Points]) -> FloatArray:
     """What strokes (N, 3) that a reader puts inside (plus) and outside (minus) add to the odds.
 
-    A stroke counts around itself, the farther the farther it lies from the lines: away from them
-    much is likely to be wrong. Nowhere does it count beyond half of the way to a line or to a
-    stroke of the other sign.
+    A stroke counts around itself as a Gaussian, the wider the farther it lies from the lines: away from
+    them much is likely to be wrong. Its spread is at most half of the way to a stroke of the other sign
+    and, for a minus stroke, to a line.
     """
     odds = np.zeros((grid.count,) * 3, np.float32)
     steps = np.linspace(0.0, 1.0, 21)[:, None]

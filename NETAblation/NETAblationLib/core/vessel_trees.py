@@ -132,8 +132,9 @@ def prices(
 ) -> dict[VesselKind, list[FloatArray]]:
     """For each trunk's kind, the price (N,) of the way from it to each node of each branch.
 
-    `trunks` gives for each kind the places (branch, node number in it) where it begins. `radii_mm` and `bloods`
-    hold radius and contrast in the middle at each node.
+    `trunks` gives for each kind, one at least, the places (branch, node number in it) where it begins. At each node,
+    `radii_mm` holds the radius, `middles` the contrast in the middle, and `helds` that of the whole cross-section
+    (contrast x mm2).
     """
     pieces = _pieces(branches, radii_mm, middles, helds, touching, spacing_mm)
     meeting: dict[int, list[tuple[int, int]]] = defaultdict(list)

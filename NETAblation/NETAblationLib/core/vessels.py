@@ -276,6 +276,8 @@ def _told_apart(
         for kind, name in ((VesselKind.PORTAL, "portal vein"), (VesselKind.HEPATIC, "hepatic veins"))
         if kind not in trunks
     ]
+    if not trunks:
+        return list(vessels), _bloods(vessels, [vessel.kind for vessel in vessels]), warnings
     branches = [vessel.branch for vessel in vessels]
     price = vessel_trees.prices(
         branches,
@@ -319,7 +321,7 @@ def _trunks(
         ras, radius, np.flatnonzero((radius >= _TRUNK_RADIUS_MM) & (from_border < radius + _TRUNK_BORDER_MM))
     )
     low, high = _box(search.liver)
-    shares = (points[exits] - low) / (high - low)
+    shares = (points[exits] - low) / np.maximum(high - low, 1.0)
     upper = [place for place, share in zip(exits, shares, strict=True) if _is_within(share, _HEPATIC_BOX)]
     lower = [place for place, share in zip(exits, shares, strict=True) if _is_within(share, _PORTAL_BOX)]
     if VesselKind.PORTAL not in found and lower:
@@ -358,9 +360,7 @@ def _cheaper(
     share: float = _SURE_SHARE,
     least: float = _SURE,
 ) -> npt.NDArray[np.int64]:
-    """The kind (N,) whose trunk is clearly the cheaper one to come from; UNKNOWN where none is."""
-    if not prices:
-        return np.empty(0, np.int64)
+    """Of one kind or more, the one (N,) whose trunk is clearly the cheaper one to come from; UNKNOWN where none is."""
     table = np.array(prices)
     order = np.sort(table, axis=0)
     kind = np.array([int(kind) for kind in kinds])[np.argmin(table, axis=0)]
