@@ -513,7 +513,7 @@ def test_oblique_grids_of_the_same_patient_give_as_good_a_plan():
 
 def test_progress_rises_to_the_end():
     reports = []
-    plan("oblong", progress=lambda fraction, word: reports.append((fraction, word)))
+    plan("28 mm", progress=lambda fraction, word: reports.append((fraction, word)))
     fractions = [fraction for fraction, _ in reports]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)

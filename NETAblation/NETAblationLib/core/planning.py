@@ -21,11 +21,12 @@ import SimpleITK as sitk
 
 from . import access, frames
 from .access import Surroundings
+from .aims import TARGET_SHARE
 from .devices import Device
 from .errors import FormatError, GeometryError, InputError
 from .images import as_mask, image_hash, require_3d_finite
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
-from .placement import DEFAULT_SHAFT_MM, TARGET_SHARE, Search
+from .placement import DEFAULT_SHAFT_MM, Search
 from .probes import Probe, is_in_zone, zone_margin_mm, zone_surface
 from .progress import ProgressCallback, silent, span
 from .surfaces import Surface
@@ -142,7 +143,7 @@ def plan_probes(
     progress(0.1, "ways from the skin")
     given = {name: masks[name] for name in (obstacles or {})}
     surroundings = access.survey(image, masks["liver"], masks["tumor"], given)
-    probes = Search(target, surroundings, device).run(span(progress, 0.2, 0.9))
+    probes = Search(target, surroundings, device).run(span(progress, 0.2, 0.9)).probes
     progress(0.9, "measuring the plan")
     plan = _measured(probes, target, surroundings, given, device, start, image, masks)
     progress(1.0, "planned")

@@ -84,11 +84,15 @@ class Target:
         within[unsure] = self.surface.distance_mm(points[unsure]) <= self.margin_mm
         return within
 
-    def shell_points(self, distance_mm: float, count: int) -> FloatArray:
-        """About `count` points (N, 3) on the tumor's surface moved outward by a distance, in the liver."""
-        step = max(1, len(self.surface.points_ras_mm) // count)
+    def shell_points(self, distance_mm: float, count: int, *, evaluable: bool = False) -> FloatArray:
+        """About `count` points (N, 3) on the tumor's surface moved outward by a distance, in the liver.
+
+        With `evaluable`, only on the surface that can have the margin.
+        """
+        surface = np.flatnonzero(self.is_evaluable) if evaluable else np.arange(len(self.surface.points_ras_mm))
+        step = max(1, len(surface) // count)
         # Every so many in rising order of S, A and R, which is the same however the mask is stored.
-        chosen = np.lexsort(np.round(self.surface.points_ras_mm + _OFF_GRID_MM, 2).T)[::step]
+        chosen = surface[np.lexsort(np.round(self.surface.points_ras_mm[surface] + _OFF_GRID_MM, 2).T)[::step]]
         points = self.surface.points_ras_mm[chosen] + distance_mm * self.surface.point_normals[chosen]
         if distance_mm == 0.0:
             return points
