@@ -47,7 +47,7 @@ STEP_MM = 1.0
 FAR_MM = 30.0
 #: A value between nodes differs from that of the nearest one at most by this many nodes' distance, since a
 #: distance changes by no more than the way: the mean distance of a cell's corners from one of them.
-_BETWEEN_NODES = (3.0 + 3.0 * 2**0.5 + 3**0.5) / 8.0
+BETWEEN_NODES = (3.0 + 3.0 * 2**0.5 + 3**0.5) / 8.0
 #: Of a tumor this share may lie in an obstacle: more, and one of the two masks is wrong. User-set.
 _MOST_SHARED = 0.5
 #: A no-go area counts for the skin this near to it, in mm: it may be drawn on, above or below. User-set.
@@ -115,6 +115,11 @@ class Surroundings:
         """The obstacles in the order of their numbers in `nearest`, which begin with 1."""
         return tuple(self.obstacles)
 
+    @cached_property
+    def tumor_center_ras_mm(self) -> FloatArray:
+        """Center of mass of the tumor, (3,)."""
+        return self.lower_ras_mm + self.spacing_mm * np.argwhere(self.tumor >= 0.5)[:, ::-1].mean(axis=0)
+
     def nodes(self, points: FloatArray) -> npt.NDArray[np.int64]:
         """Where the node nearest to each point (..., 3) stands in a flat array with a border of one node."""
         k, j, i = (count + 2 for count in self.body.shape)
@@ -134,9 +139,9 @@ class Surroundings:
 
     def is_clear(self, points: FloatArray, nodes: npt.NDArray[np.int64]) -> BoolArray:
         """Which of the points (..., 3), with their `nodes`, keep the clearance of all obstacles."""
-        room = self._rooms[nodes]
+        room = self.rooms_at(nodes)
         clear = room > 0
-        unsure = np.nonzero(np.abs(room) <= _BETWEEN_NODES * self.spacing_mm)
+        unsure = np.nonzero(np.abs(room) <= BETWEEN_NODES * self.spacing_mm)
         clear[unsure] = self.sample(self.room_mm, points[unsure], -1.0) > 0
         return np.asarray(clear)
 
@@ -144,12 +149,16 @@ class Surroundings:
         self, points: FloatArray, nodes: npt.NDArray[np.int64], counts: BoolArray
     ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """The least room (N,) on lines of points (N, S, 3), with their `nodes`, where they count, and where it is."""
-        room = np.where(counts, self._rooms[nodes], np.float32(FAR_MM)).astype(np.float64)
-        slack = 2 * _BETWEEN_NODES * self.spacing_mm
+        room = np.where(counts, self.rooms_at(nodes), np.float32(FAR_MM)).astype(np.float64)
+        slack = 2 * BETWEEN_NODES * self.spacing_mm
         unsure = np.nonzero(counts & (room <= room.min(axis=1, keepdims=True) + slack))
         room[unsure] = self.sample(self.room_mm, points[unsure], FAR_MM)
         where = room.argmin(axis=1)
         return room[np.arange(len(room)), where], where
+
+    def rooms_at(self, nodes: npt.NDArray[np.int64]) -> Float32Array:
+        """The room at `nodes`, in mm."""
+        return np.asarray(self._rooms[nodes])
 
     def nearest_at(self, nodes: npt.NDArray[np.int64]) -> NumberArray:
         """The number of the nearest obstacle at `nodes`; 0 where all are far."""
@@ -354,7 +363,8 @@ def _with_no_go(skin: Skin, areas: Mapping[str, sitk.Image], grid: WorkingGrid) 
         if not len(centers):
             raise GeometryError(f"no-go area '{name}': the mask is empty")
         slack = _NO_GO_MM + 0.5 * float(np.linalg.norm(mask.GetSpacing()))
-        inside = cKDTree(centers).query(skin.surface.points_ras_mm, distance_upper_bound=slack)[0] <= slack
+        away = np.asarray(cKDTree(centers).query(skin.surface.points_ras_mm, distance_upper_bound=slack)[0])
+        inside = away <= slack
         if not inside.any():
             raise GeometryError(f"no-go area '{name}': lies away from the skin; check its frame")
         numbers[inside] = number

@@ -39,12 +39,12 @@ class Verdict(IntEnum):
     """Why a path is not free; the first reason that applies, in this order."""
 
     FREE = 0
-    OBSTACLE = 1
-    TABLE_SIDE = 2
-    COVERED = 3
-    CUT = 4
-    NO_GO = 5
-    TOO_LONG = 6
+    TABLE_SIDE = 1
+    COVERED = 2
+    CUT = 3
+    NO_GO = 4
+    TOO_LONG = 5
+    OBSTACLE = 6
     LEAVES_BODY = 7
     TIP_OUTSIDE_LIVER = 8
     DIRECT_PUNCTURE = 9
@@ -53,17 +53,18 @@ class Verdict(IntEnum):
 #: Each verdict in words.
 VERDICT_WORDS = {
     Verdict.FREE: "free",
-    Verdict.OBSTACLE: "an obstacle",
     Verdict.TABLE_SIDE: PLACE_WORDS[Place.TABLE_SIDE],
     Verdict.COVERED: PLACE_WORDS[Place.COVERED],
     Verdict.CUT: PLACE_WORDS[Place.CUT],
     Verdict.NO_GO: "a no-go area",
     Verdict.TOO_LONG: "longer than the shaft",
+    Verdict.OBSTACLE: "an obstacle",
     Verdict.LEAVES_BODY: "leaves the body on its way",
     Verdict.TIP_OUTSIDE_LIVER: "the tip lies outside of the liver",
     Verdict.DIRECT_PUNCTURE: "too little liver before the lesion",
 }
-_VERDICT_OF_PLACE = {
+#: What a place of the skin means for a path that enters there.
+VERDICT_OF_PLACE = {
     Place.TABLE_SIDE: Verdict.TABLE_SIDE,
     Place.COVERED: Verdict.COVERED,
     Place.CUT: Verdict.CUT,
@@ -194,9 +195,9 @@ def measure_paths(
         Verdict.DIRECT_PUNCTURE: (contact >= 0) & (before < surroundings.least_liver_mm),
         Verdict.TIP_OUTSIDE_LIVER: ~in_liver[:, 0],
         Verdict.LEAVES_BODY: leaves,
-        Verdict.TOO_LONG: length > longest_mm,
-        **{v: surroundings.skin.places[skin_points] == place for place, v in _VERDICT_OF_PLACE.items()},
         Verdict.OBSTACLE: room <= 0,
+        Verdict.TOO_LONG: length > longest_mm,
+        **{value: surroundings.skin.places[skin_points] == place for place, value in VERDICT_OF_PLACE.items()},
     }
     verdict = np.zeros(len(points), dtype=np.int64)
     for value, applies in checks.items():
