@@ -315,10 +315,8 @@ def _slices_within(image: sitk.Image, tumor: sitk.Image, reach_mm: float) -> sit
 
 def _cut_to_content(mask: sitk.Image) -> sitk.Image:
     """A mask without the empty voxels around it; all of one that is empty."""
-    box = ndimage.find_objects(sitk.GetArrayViewFromImage(mask) != 0)[:1]
-    if not box:
-        return mask
-    k, j, i = box[0]
+    inside = np.asarray(sitk.GetArrayViewFromImage(mask) != 0)
+    k, j, i = _box_about(inside, 0)
     return mask[i, j, k]
 
 
