@@ -257,6 +257,8 @@ def survey(
     for name in obstacles:
         if name in (BONE, DENSE, LUNG, AIR):
             raise InputError(f"obstacle '{name}': this name is taken; give it another")
+    for name, mask in {"tumor": tumor, "liver": liver, **obstacles, **(no_go or {})}.items():
+        _require_overlap(name, mask, image)
     if reach_mm is not None:
         image = _slices_within(image, tumor, reach_mm + _CONTEXT_MM)
     anatomy = find_obstacles(image, liver=liver, tumor=tumor, spacing_mm=_SPACING_MM, purpose="planning")
@@ -268,6 +270,8 @@ def survey(
         tuple(side.stop - side.start for side in box),
     )
     in_tumor = mask_on(tumor, grid)
+    if not in_tumor.any():  # so small that it lies between the nodes
+        in_tumor = _touched(tumor, grid)
     _require_in_liver(in_tumor, mask_on(liver, grid))
     layers = {
         BONE: (anatomy.bone[box], CLEARANCES["bone"].number),
@@ -345,6 +349,15 @@ def _box_about(mask: BoolArray, border: int) -> tuple[slice, ...]:
         slice(max(0, side.start - border), min(count, side.stop + border))
         for side, count in zip(sides, mask.shape, strict=True)
     )
+
+
+def _require_overlap(name: str, mask: sitk.Image, image: sitk.Image) -> None:
+    (lower, upper), (image_lower, image_upper) = frames.bounding_box_ras(mask), frames.bounding_box_ras(image)
+    if np.any(lower > image_upper) or np.any(upper < image_lower):
+        raise GeometryError(
+            f"{name}: lies beside the planning image ({frames.describe_grid(mask)}; {frames.describe_grid(image)}): "
+            "check the frame of reference"
+        )
 
 
 def _require_in_liver(tumor: BoolArray, liver: BoolArray) -> None:

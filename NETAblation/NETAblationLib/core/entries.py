@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
 
 from . import frames
 from .access import BETWEEN_NODES, STEP_MM, Surroundings
@@ -25,6 +28,19 @@ from .surfaces import Surface
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+
+#: The scale of the colors: a value for what is no entry, one for what is blocked, then the score, in steps of this.
+OFF_VALUE, BLOCKED_VALUE, COLOR_STEP = -0.15, -0.05, 0.1
+#: Gray where no probe can enter at all, red where its path is blocked, then from amber to green by score. User-set.
+ENTRY_COLORS = (
+    (0.62, 0.62, 0.64),
+    (0.79, 0.10, 0.12),
+    *((1.00 - 0.10 * n, 0.76 - 0.015 * n, 0.15 + 0.022 * n) for n in range(10)),
+)
+#: The arrays of a skin's surface, by what they hold.
+SCORE_ARRAY, VERDICT_ARRAY, STRUCTURE_ARRAY, LENGTH_ARRAY = "Entry score", "Verdict", "Obstacle", "Length (mm)"
+
+_OFF = (Verdict.TABLE_SIDE, Verdict.COVERED, Verdict.CUT, Verdict.NO_GO, Verdict.TOO_LONG)
 
 #: Every so many samples of a path are looked at first, and paths that are judged at a time: for speed only.
 _COARSE, _AT_ONCE = 4, 4000
@@ -95,6 +111,32 @@ class SkinRating:
         """Why a point of the skin is no entry, in words."""
         verdict = Verdict(int(self.verdict[point]))
         return self._words(verdict, int(self.structure[point]))
+
+    def point_values(self) -> dict[str, npt.NDArray[Any]]:
+        """What a colored skin shows, (N,) each: score (OFF_VALUE, BLOCKED_VALUE where not free), verdict and so on."""
+        value = np.where(np.isin(self.verdict, _OFF), OFF_VALUE, np.where(self.is_free, self.score, BLOCKED_VALUE))
+        return {
+            SCORE_ARRAY: value.astype(np.float32),
+            VERDICT_ARRAY: self.verdict,
+            STRUCTURE_ARRAY: self.structure,
+            LENGTH_ARRAY: self.length_mm.astype(np.float32),
+        }
+
+    def save_surface(self, path: Path) -> None:
+        """Write the colored skin as a VTK file (.vtp) in RAS mm; raises InputError where it cannot be written."""
+        data, values = self.surface.to_polydata(), self.point_values()
+        step = np.floor((values[SCORE_ARRAY] + 2 * COLOR_STEP) / COLOR_STEP + 1e-4).astype(int)
+        colors = np.array(ENTRY_COLORS)[np.clip(step, 0, len(ENTRY_COLORS) - 1)]
+        for name, array in {**values, "Color": np.round(255 * colors).astype(np.uint8)}.items():
+            points = numpy_to_vtk(np.ascontiguousarray(array), deep=True)
+            points.SetName(name)
+            data.GetPointData().AddArray(points)
+        data.GetPointData().SetActiveScalars("Color")
+        writer = vtk.vtkXMLPolyDataWriter()
+        writer.SetFileName(str(path))
+        writer.SetInputData(data)
+        if not writer.Write():
+            raise InputError(f"{path}: cannot be written")
 
     @property
     def counts(self) -> dict[str, int]:
