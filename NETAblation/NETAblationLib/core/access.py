@@ -52,7 +52,7 @@ BETWEEN_NODES = (3.0 + 3.0 * 2**0.5 + 3**0.5) / 8.0
 _MOST_SHARED = 0.5
 #: A no-go area counts for the skin this near to it, in mm: it may be drawn on, above or below. User-set.
 _NO_GO_MM = 3.0
-#: The capsule's direction is that of the liver smoothed by this, in mm. User-set.
+#: The capsule's direction is that of the liver smoothed with this standard deviation, in mm. User-set.
 _CAPSULE_MM = 4.0
 
 #: Slices farther than the reach that still tell body from table and lung from other air, in mm. User-set.
@@ -76,7 +76,8 @@ class Surroundings:
 
     `body`, `liver` and `tumor` are 1 inside (float32, so that their edge can be found between nodes), `known`
     where the image has been measured: where that ends, so does the body in it, but there is no skin;
-    `room_mm` is the distance to the nearest obstacle less the clearance it needs, at most `FAR_MM`, and `nearest`
+    `room_mm` is the distance to the nearest obstacle less the clearance it needs, at most `FAR_MM` (within an
+    obstacle it does not fall further), and `nearest`
     the number of that obstacle in `obstacles` (from 1; 0 where all are far), which holds each of them by name
     with its clearance in mm. `skin` has the places where a probe may enter, `no_go` (N,) the number of the
     area in `no_go_names` (from 1) that a point of the skin lies in; `least_liver_mm` is the liver asked for
@@ -213,7 +214,7 @@ class Surroundings:
     def _smooth_liver(self) -> Float32Array:
         smooth = np.zeros_like(self.liver)
         box = _box_about(self.liver > 0, round(3 * _CAPSULE_MM / self.spacing_mm))
-        smooth[box] = ndimage.gaussian_filter(self.liver[box], _CAPSULE_MM / 2 / self.spacing_mm)
+        smooth[box] = ndimage.gaussian_filter(self.liver[box], _CAPSULE_MM / self.spacing_mm)
         return smooth
 
     @cached_property

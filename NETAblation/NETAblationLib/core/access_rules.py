@@ -30,7 +30,7 @@ _CLEARANCE_ROWS = (
     _error("lung", "room to lung"),
     _error("airway", "room to an airway"),
     _error("gas", "room to air in the CT that is not lung: bowel, pneumothorax"),
-    _error("vessel", "room to a vessel of 3 mm and more (3 to 5 mm are customary, recalled)"),
+    _error("vessel", "room to a vessel; what is given is avoided as a whole (3 to 5 mm are customary, recalled)"),
     _error("bile duct", "room to a bile duct"),
     _error(UNKNOWN_ROLE, "room to an obstacle whose name is not known"),
     *(
