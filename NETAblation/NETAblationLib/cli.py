@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import anatomy, demo, devices, fusion, lesions, margin, pet, plan, segment, trajectories
+from .commands import access, anatomy, demo, devices, fusion, lesions, margin, pet, plan, segment, trajectories
 from .commands.command_line import EPILOG
 from .core.errors import Cancelled, InputError, NETAblationError
 
@@ -31,6 +31,7 @@ _COMMANDS = (
     pet.add_suv,
     pet.add_pet_lesions,
     devices.add_devices,
+    access.add_access,
     plan.add_plan,
     trajectories.add_trajectories,
     fusion.add_fuse,
