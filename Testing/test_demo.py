@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from NETAblationLib import cli, demo
 from NETAblationLib.core.case import load_case
 from NETAblationLib.core.images import read_image, read_mask
-from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.plans import Plan
 from NETAblationLib.scene.offscreen import can_render
 from support import shapes
 

@@ -13,7 +13,7 @@ from NETAblationLib.core import frames
 from NETAblationLib.core.fusion import write_transform
 from NETAblationLib.core.images import write_image
 from NETAblationLib.core.lesion_measures import measure_lesions, split_labels
-from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.probes import Ablation, Probe
 from support import shapes
 

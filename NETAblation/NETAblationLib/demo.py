@@ -27,7 +27,8 @@ from .core.images import write_image
 from .core.lesions import LesionSegmentation, segment_lesion
 from .core.margins import MarginResult, measure_margin
 from .core.phantom import DigitalPatient, PhantomLesion, make_patient
-from .core.planning import Plan, plan_probes
+from .core.planning import plan_probes
+from .core.plans import Plan
 from .core.progress import ProgressCallback, silent, span
 from .core.report import LesionSection, render_report, write_report
 

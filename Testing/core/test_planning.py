@@ -26,7 +26,8 @@ from NETAblationLib.core.errors import (
     InputError,
 )
 from NETAblationLib.core.margins import MAX_MARGIN_MM
-from NETAblationLib.core.planning import Plan, plan_probes
+from NETAblationLib.core.planning import plan_probes
+from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.targets import Target
 from support.shapes import (
     difference,

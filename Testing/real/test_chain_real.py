@@ -13,7 +13,7 @@ from NETAblationLib import cli
 from NETAblationLib.core import frames
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.images import read_mask, write_image
-from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.probes import zone_mask
 from support import shapes
 from support.datasets import dataset

@@ -14,7 +14,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from NETAblationLib.core import frames
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.margins import MarginResult, measure_margin
-from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.probes import Probe, ablation_at_tip
 from NETAblationLib.scene import documents, probes, provenance, segmentations, storage, surfaces, transforms
 from NETAblationLib.scene.cases import CaseScene, present_margin, save_plan_scene

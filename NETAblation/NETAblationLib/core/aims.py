@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from .drafts import Draft, Line, Place
+from .probes import Probe, is_in_zone
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -27,6 +28,11 @@ TARGET_SHARE, LEAST_MARGIN_SHARE = 0.99, 0.8
 _POINTS, _SHELL_POINTS = 2_000, 500
 #: Points of the target, and of each shell, that it is judged by. User-set.
 _FINE_POINTS, _FINE_SHELL_POINTS = 20_000, 4_000
+#: Shells that tell how much of the margin is reached beyond the least, as shares of it. User-set.
+_FURTHER_SHARES = (0.9, 1.0)
+#: Points of a dense grid, the share of its spacing that a point may lie less deep than for a pocket to be near, and how
+#: many points of pockets are taken at once. User-set.
+_DENSE_POINTS, _SHALLOW_SHARE, _LEAKS = 80_000, 0.8, 400
 #: How deep a shell's points must lie in the zones to count as covered, in mm: they are discrete.
 _RESERVE_MM = 0.05
 #: How many times more than a point of the target it costs to leave out one that must be covered, and one of
@@ -46,18 +52,22 @@ class Aims:
     price: FloatArray
 
     @classmethod
-    def of(cls, target: Target) -> Aims:
-        """Some points in the target and on shells around the tumor, where zones fall short first."""
+    def of(cls, target: Target, least_share: float = LEAST_MARGIN_SHARE, kept: Sequence[Probe] = ()) -> Aims:
+        """Some points in the target and on shells around the tumor, where zones fall short first.
+
+        `least_share` is the share of the margin that must be reached; what `kept` probes cover is left out.
+        """
         points, is_tumor, _ = target.points(_POINTS)
         parts = [(points, is_tumor, np.where(is_tumor, _MUST_PRICE, 1.0))]
-        parts.extend(
-            (shell, np.ones(len(shell), dtype=bool), np.full(len(shell), _MUST_PRICE))
-            for shell in _must_shells(target, _SHELL_POINTS)
-        )
+        for share in _shares(least_share):
+            shell = _shell(target, share, _SHELL_POINTS)
+            parts.append((shell, np.ones(len(shell), dtype=bool), np.full(len(shell), _MUST_PRICE)))
         edge = target.shell_points(target.margin_mm, _SHELL_POINTS)
         parts.append((edge, np.zeros(len(edge), dtype=bool), np.full(len(edge), _EDGE_PRICE)))
         every_point, every_kind, every_price = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return cls(every_point, every_kind, every_price / ((1.0 - TARGET_SHARE) * len(points)))
+        left = ~is_in_zone(kept, every_point)
+        prices = every_price / ((1.0 - TARGET_SHARE) * len(points))
+        return cls(every_point[left], every_kind[left], prices[left])
 
     @property
     def must(self) -> FloatArray:
@@ -88,7 +98,7 @@ class Verdict:
     """How well a draft does: larger is better in each; `is_enough` if all that is required is reached.
 
     `margin_mm` is the distance from the evaluable surface to the nearest point that is not covered, at most
-    the margin asked for.
+    the margin asked for; it is coarse beyond the least margin.
     """
 
     tumor_share: float
@@ -103,27 +113,68 @@ class Verdict:
 
 
 class Judge:
-    """Judges drafts on many points, more than they are made on."""
+    """Judges drafts on many points, more than they are made on, together with probes that are kept."""
 
-    def __init__(self, target: Target) -> None:
-        """Take the points of a target."""
+    def __init__(self, target: Target, least_share: float = LEAST_MARGIN_SHARE, kept: Sequence[Probe] = ()) -> None:
+        """Take the points of a target; `least_share` is the share of the margin that must be reached."""
         points, is_tumor, _ = target.points(_FINE_POINTS)
-        shells = _must_shells(target, _FINE_SHELL_POINTS)
+        shares = (*_shares(least_share), *_FURTHER_SHARES)
+        shells = [_shell(target, share, _FINE_SHELL_POINTS) for share in shares]
         self.points = np.concatenate([points, *shells])
         self.volume_count = len(points)
-        self.is_tumor = np.concatenate([is_tumor, np.zeros(len(self.points) - len(points), dtype=bool)])
-        self.is_tumor[len(points) : len(points) + len(shells[0])] = True
-        self._shorter_mm = np.where(np.arange(len(self.points)) >= len(points), _RESERVE_MM, 0.0)
         self.margin_mm = target.margin_mm
+        self.least_mm = least_share * target.margin_mm
         evaluable = target.surface.points_ras_mm[target.is_evaluable]
-        away = np.full(len(self.points), np.inf)
-        if len(evaluable):
-            away[:] = cKDTree(evaluable).query(self.points)[0]
-        # A shell's points lie as far away as it was made, whatever the vertices say.
-        for number in range(1, len(shells)):
-            first = len(points) + sum(len(shell) for shell in shells[:number])
-            away[first : first + len(shells[number])] = _shares()[number] * target.margin_mm
-        self.away_mm = np.where(self.is_tumor, 0.0, away)
+        self._target = target
+        self._evaluable = cKDTree(evaluable) if len(evaluable) else None
+        # A shell's points lie as far away as it was made.
+        shell_mm = np.repeat([share * target.margin_mm for share in shares], [len(shell) for shell in shells])
+        self.is_tumor = np.concatenate([is_tumor, np.arange(len(shell_mm)) < len(shells[0])])
+        self.away_mm = np.where(self.is_tumor, 0.0, np.concatenate([self._away(points), shell_mm]))
+        self._shorter_mm = np.where(np.arange(len(self.points)) >= len(points), _RESERVE_MM, 0.0)
+        self.kept = tuple(kept)
+        self._kept = is_in_zone(kept, self.points)
+        dense, is_dense_tumor, voxel_ml = target.points(_DENSE_POINTS)
+        self._dense_mm = (1000.0 * voxel_ml) ** (1.0 / 3.0)
+        self._dense = dense[is_dense_tumor | (self._away(dense) <= self.least_mm)]
+
+    def _away(self, points: FloatArray) -> FloatArray:
+        """Distance of points (N, 3) to the evaluable surface, (N,); infinite where there is none."""
+        if self._evaluable is None:
+            return np.full(len(points), np.inf)
+        return np.asarray(self._evaluable.query(points)[0])
+
+    def find_leaks(self, draft: Draft) -> bool:
+        """Whether a draft leaves out pockets that no point tells of: they become points that all drafts are judged by.
+
+        Between zones that meet such pockets are small, but the margin ends at them. They are where points on a
+        dense grid lie less deep than the grid is wide, and are looked for between its nodes.
+        """
+        step = self._dense_mm / 3.0
+        shallow = self._dense[self._depths_mm(draft, self._dense) > -_SHALLOW_SHARE * self._dense_mm]
+        offsets = step * (np.indices((3, 3, 3)).reshape(3, -1).T - 1.0)
+        between = (shallow[:, None] + offsets).reshape(-1, 3)
+        depth = self._depths_mm(draft, between)
+        is_leak = depth > -_RESERVE_MM
+        between, depth = between[is_leak], depth[is_leak]
+        is_tumor = self._target.tumor_field.evaluate(between) < 0
+        is_must = is_tumor | (self._away(between) <= self.least_mm)
+        order = np.argsort(-depth[is_must], kind="stable")[:_LEAKS]
+        leaks, is_tumor = between[is_must][order], is_tumor[is_must][order]
+        if not len(leaks):
+            return False
+        self.points = np.concatenate([self.points, leaks])
+        self.is_tumor = np.concatenate([self.is_tumor, is_tumor])
+        self.away_mm = np.concatenate([self.away_mm, np.where(is_tumor, 0.0, self._away(leaks))])
+        self._shorter_mm = np.concatenate([self._shorter_mm, np.full(len(leaks), _RESERVE_MM)])
+        self._kept = np.concatenate([self._kept, is_in_zone(self.kept, leaks)])
+        return True
+
+    def _depths_mm(self, draft: Draft, points: FloatArray) -> FloatArray:
+        depth = draft.depths_mm(points)
+        if self.kept:
+            depth[is_in_zone(self.kept, points)] = -np.inf
+        return depth
 
     def zones(self, draft: Draft) -> list[list[BoolArray]]:
         """Which points (N,) each ablation on each line covers."""
@@ -140,21 +191,25 @@ class Judge:
             found.append(((axial - place) / a) ** 2 + squared / b**2 <= 1.0)
         return found
 
-    def verdict(self, draft: Draft) -> Verdict:
-        """Judge a draft."""
-        covered = np.zeros(len(self.points), dtype=bool)
+    def covered(self, draft: Draft) -> BoolArray:
+        """Which points (N,) a draft covers, with the kept probes."""
+        covered = self._kept.copy()
         for row in self.zones(draft):
             for zone in row:
                 covered |= zone
-        return self.verdict_of(covered)
+        return covered
+
+    def verdict(self, draft: Draft) -> Verdict:
+        """Judge a draft."""
+        return self.verdict_of(self.covered(draft))
 
     def verdict_of(self, covered: BoolArray) -> Verdict:
-        """Judge what is covered, (N,)."""
+        """Judge what is covered, (N,), beside the kept probes."""
+        covered = covered | self._kept
         tumor = float(covered[self.is_tumor].mean())
         share = float(covered[: self.volume_count].mean())
-        margin = float(self.away_mm[~covered].min(initial=self.margin_mm))
-        least = LEAST_MARGIN_SHARE * self.margin_mm
-        enough = tumor == 1.0 and share >= TARGET_SHARE and margin > least
+        margin = float(self.away_mm[~covered].min(initial=np.inf))
+        enough = tumor == 1.0 and share >= TARGET_SHARE and margin > self.least_mm
         return Verdict(tumor, share, min(margin, self.margin_mm), enough)
 
     def least_alone(self, zones: list[list[BoolArray]]) -> list[tuple[int, int]]:
@@ -165,18 +220,14 @@ class Judge:
 
     def missing(self, draft: Draft) -> FloatArray:
         """The points (M, 3) that must be covered and are not."""
-        covered = np.zeros(len(self.points), dtype=bool)
-        for row in self.zones(draft):
-            for zone in row:
-                covered |= zone
-        return self.points[~covered & (self.away_mm <= LEAST_MARGIN_SHARE * self.margin_mm)]
+        return self.points[~self.covered(draft) & (self.away_mm <= self.least_mm)]
 
 
-def _shares() -> tuple[float, ...]:
+def _shares(least_share: float) -> tuple[float, ...]:
     """The shells that must be covered, as shares of the margin."""
-    return 0.0, 0.5 * LEAST_MARGIN_SHARE, LEAST_MARGIN_SHARE
+    return 0.0, 0.5 * least_share, least_share
 
 
-def _must_shells(target: Target, count: int) -> list[FloatArray]:
-    """The tumor's surface, and shells around its evaluable part."""
-    return [target.shell_points(share * target.margin_mm, count, evaluable=share > 0) for share in _shares()]
+def _shell(target: Target, share: float, count: int) -> FloatArray:
+    """The tumor's surface, or a shell around its evaluable part."""
+    return target.shell_points(share * target.margin_mm, count, evaluable=share > 0)

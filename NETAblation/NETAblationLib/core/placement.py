@@ -12,20 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from . import access, covering
 from .access import Surroundings
-from .aims import Aims, Judge, Verdict
+from .aims import LEAST_MARGIN_SHARE, Aims, Judge, Verdict
 from .candidate_lines import Candidates, fewest_places
 from .devices import Device, ZoneSetting
 from .drafts import Draft, Line, across, tip_mm
 from .errors import Cancelled, ComputationError
+from .path_checks import check_path
 from .polishing import polished
+from .probes import Probe, is_in_zone
 from .progress import ProgressCallback, span
 from .targets import Target
+from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -50,59 +54,85 @@ _COARSE_STEP, _LINE_STEP, _PLACE_STEP = 4, 2, 2
 _VAIN, _THINNING_ROUNDS = 2, 3
 #: Rounds in which a draft is moved, each with so many of the points that the one before left out. User-set.
 _ROUNDS, _EXTRA_POINTS = 5, 300
+#: Rounds in which pockets between zones are closed. User-set.
+_SEALING_ROUNDS = 4
 #: A draft that leaves out more than the first share of the judge's points is given up, and one that leaves out more
 #: than the second when moving it did not help. User-set.
 _HOPELESS_SHARE, _NEAR_SHARE = 0.003, 0.0005
+#: Lines more than the fewest that a plan may take which is to spare liver. User-set.
+_MORE_LINES = 1
+#: Spacing on which the volume of zones is counted while plans are compared, in mm. User-set.
+_VOLUME_MM = 2.5
 #: Settings among which ablations are chosen at once. User-set.
 _SETTINGS_AT_ONCE = 3
 
 
+class Preference(Enum):
+    """What a plan is to be best in, once all that is required is covered."""
+
+    FEWEST = "fewest punctures"
+    LEAST_LIVER = "least liver"
+    SAFEST = "safest paths"
+    FULL_MARGIN = "full margin"
+
+
 @dataclass(frozen=True)
 class Found:
-    """A draft that a probe can follow, and its verdict."""
+    """A draft that probes can follow, its verdict, and what it costs: the first difference decides."""
 
     draft: Draft
     verdict: Verdict
+    cost: tuple[float, ...]
 
     def is_better_than(self, other: Found | None) -> bool:
-        """Fewer punctures, then fewer ablations, then smaller zones, where both are enough; else what is covered."""
+        """Whether it costs less, where both are enough; else whether it covers more."""
         if other is None:
             return bool(self.draft.lines)
         if self.verdict.is_enough != other.verdict.is_enough:
             return self.verdict.is_enough
         if not self.verdict.is_enough:
             return self.verdict.rank > other.verdict.rank
-        return self._cost < other._cost
-
-    @property
-    def _cost(self) -> tuple[int, int, float]:
-        zones = sum(s.short_axis_mm**2 * s.long_axis_mm for row in self.draft.places for _, s in row)
-        return len(self.draft.lines), self.draft.ablation_count, zones
+        return self.cost < other.cost
 
 
 class Search:
-    """The search for one target among its surroundings with one device."""
+    """The search for one target among its surroundings with one device, beside probes that are kept."""
 
-    def __init__(self, target: Target, surroundings: Surroundings, device: Device) -> None:
+    def __init__(
+        self,
+        target: Target,
+        surroundings: Surroundings,
+        device: Device,
+        *,
+        kept: Sequence[Probe] = (),
+        preference: Preference = Preference.FEWEST,
+    ) -> None:
         """Prepare the points that the plan is made for and judged by."""
         self.target = target
         self.surroundings = surroundings
         self.longest_mm = device.shaft_length_mm or DEFAULT_SHAFT_MM
-        self.settings = sorted(device.settings, key=lambda s: s.short_axis_mm**2 * s.long_axis_mm)
-        self.aims = Aims.of(target)
-        self.judge = Judge(target)
+        self.settings = sorted(device.plannable_settings, key=_size)
+        self.preference = preference
+        least_share = 1.0 if preference is Preference.FULL_MARGIN else LEAST_MARGIN_SHARE
+        self.aims = Aims.of(target, least_share, kept)
+        self.judge = Judge(target, least_share, kept)
+        self.kept = tuple(kept)
         self.best: Found | None = None
+        self.is_cancelled = False
 
     def run(self, progress: ProgressCallback) -> Draft:
         """The best draft found; when cancelled, the best one until then, if there is one.
 
-        Raises ComputationError where no probe can reach the tumor.
+        Without lines where the kept probes are enough. Raises ComputationError where no probe can reach the tumor.
         """
+        if self.kept and (not len(self.aims.must) and self.judge.verdict(Draft()).is_enough):
+            return Draft()
         try:
             self._search(progress)
         except Cancelled:
             if self.best is None:
                 raise
+            self.is_cancelled = True
         if self.best is None:
             raise ComputationError("no probe of this device covers a part of the tumor: its zones are too small")
         return self.best.draft
@@ -121,15 +151,32 @@ class Search:
         if self.best is not None:
             progress(0.85, "economizing")
             self._take(self._economical(self.best.draft))
+            self._take(self._sealed(self._smallest(self.best.draft)))
 
     def _take(self, draft: Draft | None) -> Verdict | None:
         """Keep a draft if it is the best one yet; its verdict."""
         if draft is None or not draft.lines:
             return None
-        found = Found(draft, self.judge.verdict(draft))
+        found = self._judged(draft)
         if found.is_better_than(self.best):
             self.best = found
         return found.verdict
+
+    def _cost(self, draft: Draft, verdict: Verdict) -> tuple[float, ...]:
+        lines, ablations = float(len(draft.lines)), float(draft.ablation_count)
+        if self.preference is Preference.LEAST_LIVER:
+            return round(self._healthy_ml(draft), 1), lines, ablations
+        short_mm = round(self.target.margin_mm - verdict.margin_mm, 1)
+        return lines, ablations, short_mm, sum(_size(setting) for row in draft.places for _, setting in row)
+
+    def _healthy_ml(self, draft: Draft) -> float:
+        """Volume of the zones outside of the tumor, inside the liver or not, on a coarse grid."""
+        centers = np.array([ablation.center_ras_mm for probe in draft.probes for ablation in probe.ablations])
+        reach = 0.5 * max(self.settings[-1].long_axis_mm, self.settings[-1].short_axis_mm)
+        grid = WorkingGrid.over(centers.min(axis=0) - reach, centers.max(axis=0) + reach, _VOLUME_MM)
+        inside = int(is_in_zone(draft.probes, grid.points()).sum())
+        tumor_ml = self.target.surface.volume_ml
+        return inside * _VOLUME_MM**3 / 1000.0 - tumor_ml
 
     def way_cost(self, direction: FloatArray, length_mm: float) -> float:
         """What a way costs beside its puncture, as a share of a probe."""
@@ -155,8 +202,10 @@ class Search:
         return np.array([direction for _, direction in scored])
 
     def _take_single(self, directions: FloatArray) -> bool:
-        """Whether one zone is enough: the smallest that is, from the best direction."""
+        """Whether one zone is enough: the smallest that gives all of the margin, if any does."""
         must = self.aims.must
+        if not len(must):
+            return False
         middle = 0.5 * (must.min(axis=0) + must.max(axis=0))
         for setting in self.settings:
             for direction in directions[:_SINGLE_DIRECTIONS]:
@@ -170,8 +219,10 @@ class Search:
                 draft = self._deepened(Draft((line,), (((0.0, setting),),)), must, iterations=15)
                 verdict = self._take(draft)
                 if verdict is not None and verdict.is_enough:
-                    return True
-        return False
+                    if verdict.margin_mm >= self.target.margin_mm:
+                        return True
+                    break  # another direction would hardly give more
+        return self.best is not None and self.best.verdict.is_enough
 
     def _ranked(self, directions: FloatArray, progress: ProgressCallback) -> list[FloatArray]:
         """The best directions, those first whose cover may cost least."""
@@ -185,7 +236,20 @@ class Search:
                 found.append((cost, direction))
         if not found:
             raise access.explain_blocked(self.surroundings, self.target.center_ras_mm, self.longest_mm)
+        if self.preference is Preference.SAFEST:
+            # As good a way as there is, whatever it takes.
+            safe = [self._safety(direction) for _, direction in found]
+            return [found[n][1] for n in np.argsort(-np.array(safe), kind="stable")]
         return [direction for _, direction in sorted(found, key=lambda entry: entry[0])]
+
+    def _safety(self, direction: FloatArray) -> float:
+        """How good the path through the middle of the tumor is in a direction, by the soft rules, 0 to 1."""
+        center = self.target.center_ras_mm
+        line = self._freed(Line(center, direction, 0.0), 0.0)
+        if line is None:
+            return 0.0
+        entry = center - line.entry_mm * direction
+        return check_path(self.surroundings, entry, center, longest_mm=self.longest_mm).score
 
     def _candidates(self, direction: FloatArray, reserve_mm: float, step: int) -> Candidates | None:
         return Candidates.along(
@@ -207,7 +271,8 @@ class Search:
                 candidates = self._candidates(direction, reserve_mm, _LINE_STEP)
                 if candidates is not None:
                     self._try_lines(candidates.fewest(self.aims.thinned(_LINE_STEP).price))
-            if self.best is not None and self.best.verdict.is_enough:
+            is_enough = self.best is not None and self.best.verdict.is_enough
+            if is_enough and self.preference is not Preference.LEAST_LIVER:
                 # With zones that count as smaller there are no fewer lines; with larger ones perhaps.
                 return
 
@@ -216,9 +281,10 @@ class Search:
         best = self.best
         if not full.lines:
             return
-        if best is not None and best.verdict.is_enough and len(full.lines) >= len(best.draft.lines):
+        more = _MORE_LINES if self.preference is Preference.LEAST_LIVER else -1
+        if best is not None and best.verdict.is_enough and len(full.lines) > len(best.draft.lines) + more:
             return
-        full = self._sufficient(full)
+        full = self._sealed(self._sufficient(full))
         verdict = self._take(full)
         if verdict is not None and verdict.is_enough:
             self._take_places(full)
@@ -230,7 +296,9 @@ class Search:
             spare = fewest_places(
                 full, aims, self.surroundings, self._some_settings(), _PLACE_RESERVE_MM, self.longest_mm
             )
-            verdict = self._take(spare if number < _UNMOVED_ROUNDS else self._sufficient(spare))
+            if number >= _UNMOVED_ROUNDS or self.judge.verdict(spare).is_enough:
+                spare = self._sealed(self._sufficient(spare))
+            verdict = self._take(spare)
             if verdict is None or verdict.is_enough:
                 return
             missing = self.judge.missing(spare)
@@ -276,6 +344,20 @@ class Search:
             extra = np.concatenate([extra, missing[:: max(1, len(missing) // _EXTRA_POINTS)]])
         return best
 
+    def _sealed(self, draft: Draft) -> Draft:
+        """The draft moved until no pocket is left between its zones, or it does not help."""
+        for _ in range(_SEALING_ROUNDS):
+            if not self.judge.verdict(draft).is_enough or not self.judge.find_leaks(draft):
+                break
+            if self.best is not None:
+                self.best = self._judged(self.best.draft)
+            draft = self._sufficient(draft)
+        return draft
+
+    def _judged(self, draft: Draft) -> Found:
+        verdict = self.judge.verdict(draft)
+        return Found(draft, verdict, self._cost(draft, verdict))
+
     def _deepened(self, draft: Draft, must: FloatArray, *, sharp: bool = False, iterations: int = 40) -> Draft:
         """The draft moved for depth of points (N, 3), as far as its lines stay free."""
         edge = self.aims.edge
@@ -315,42 +397,51 @@ class Search:
         return replace(line, entry_mm=float(ways.entry_mm[0])) if ways.is_free[0, 0] else None
 
     def _economical(self, draft: Draft) -> Draft:
-        """Take ablations away, then make them smaller, where nothing that is required is lost."""
-        enough = self.judge.verdict(draft).is_enough
+        """Take ablations away, make them smaller, and move them for depth, where nothing that is required is lost."""
+        is_enough = self.judge.verdict(draft).is_enough
         draft = self._without_idle(draft)
         vain = 0
-        while enough and vain < _VAIN and draft.ablation_count > 1:
+        while is_enough and vain < min(_VAIN, draft.ablation_count - 1):
             number, m = self.judge.least_alone(self.judge.zones(draft))[vain]
             row = draft.places[number]
-            trial = self._sufficient(draft.with_places(number, [*row[:m], *row[m + 1 :]]), rounds=_THINNING_ROUNDS)
+            fewer = draft.with_places(number, [*row[:m], *row[m + 1 :]])
+            trial = self._sealed(self._sufficient(fewer, rounds=_THINNING_ROUNDS))
             if self.judge.verdict(trial).is_enough:
                 draft, vain = self._without_idle(trial), 0
             else:
                 vain += 1
-        return self._smallest(draft)
+        self._take(self._smallest(draft))
+        return self._sealed(self._deepened(draft, self.aims.must))
 
-    def _is_kept(self, draft: Draft) -> Callable[[Verdict], bool]:
-        """Whether a verdict is as good as that on a draft, or enough if that one is."""
+    def _is_kept(self, draft: Draft, margin: bool = False) -> Callable[[Verdict], bool]:
+        """Whether a verdict is as good as that on a draft, or enough if that one is, with `margin` at its margin."""
         floor = self.judge.verdict(draft)
-        return lambda verdict: verdict.is_enough if floor.is_enough else verdict.rank >= floor.rank
+        least_mm = floor.margin_mm if margin else 0.0
+
+        def is_kept(verdict: Verdict) -> bool:
+            if not floor.is_enough:
+                return verdict.rank >= floor.rank
+            return verdict.is_enough and verdict.margin_mm >= least_mm
+
+        return is_kept
 
     def _without_idle(self, draft: Draft) -> Draft:
         """The draft without ablations that are not needed as it stands."""
         zones, is_kept = self.judge.zones(draft), self._is_kept(draft)
+        rows = [dict(enumerate(row)) for row in draft.places]
         for number, m in self.judge.least_alone(zones):
-            others = [zone for n, row in enumerate(zones) for k, zone in enumerate(row) if (n, k) != (number, m)]
-            if others and is_kept(self.judge.verdict_of(np.any(others, axis=0))):
-                zones[number][m] = np.zeros_like(zones[number][m])
-        rows = [
-            tuple(place for place, zone in zip(row, zones[n], strict=True) if zone.any())
-            for n, row in enumerate(draft.places)
-        ]
-        kept = [n for n, row in enumerate(rows) if row]
-        return Draft(tuple(draft.lines[n] for n in kept), tuple(rows[n] for n in kept))
+            others = [zones[n][k] for n, row in enumerate(rows) for k in row if (n, k) != (number, m)]
+            left = [place for k, place in rows[number].items() if k != m]
+            can_go = not left or self._freed(draft.lines[number], tip_mm(left)) is not None
+            if others and can_go and is_kept(self.judge.verdict_of(np.any(others, axis=0))):
+                del rows[number][m]
+        used = [n for n, row in enumerate(rows) if row]
+        return Draft(tuple(draft.lines[n] for n in used), tuple(tuple(rows[n].values()) for n in used))
 
     def _smallest(self, draft: Draft) -> Draft:
-        """The draft with each ablation at the smallest setting that is enough."""
-        zones, is_kept = self.judge.zones(draft), self._is_kept(draft)
+        """The draft with each ablation at the smallest setting that keeps what is reached."""
+        zones = self.judge.zones(draft)
+        is_kept = self._is_kept(draft, margin=self.preference is not Preference.LEAST_LIVER)
         for number, m in self.judge.least_alone(zones):
             others = [zone for n, row in enumerate(zones) for k, zone in enumerate(row) if (n, k) != (number, m)]
             rest = np.any(others, axis=0) if others else np.zeros(len(self.judge.points), dtype=bool)
@@ -364,3 +455,8 @@ class Search:
                     draft, zones[number][m] = trial, zone
                     break
         return draft
+
+
+def _size(setting: ZoneSetting) -> float:
+    """The volume of a zone, but for a factor."""
+    return float(setting.short_axis_mm**2 * setting.long_axis_mm)

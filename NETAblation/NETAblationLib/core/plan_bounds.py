@@ -52,18 +52,22 @@ def least_needed(
     widest_mm: float,
     longest_mm: float,
     largest_ml: float,
+    at_most: int,
 ) -> Bounds:
     """Bounds for points (N, 3) that must be covered and a volume that must be filled.
 
     `direction` (3,) is the unit vector of parallel probes; `widest_mm` and `longest_mm` are the largest diameters of
     any zone across and along a probe, `largest_ml` the volume of the largest zone.
     """
+    by_volume = _least(volume_ml / largest_ml)
+    if at_most == 1:
+        return Bounds(1, 1, max(1, by_volume))
     points = _spread(must_ras_mm, _POINTS)
     punctures = _least(1.0 / _largest_share(points, 0.5 * widest_mm, is_tube=True))
     shadow = _spread(must_ras_mm @ across(direction).T, _SHADOW_POINTS)
     parallel = max(punctures, _fewest_discs(shadow, 0.5 * widest_mm))
     by_balls = _least(1.0 / _largest_share(points, 0.5 * max(widest_mm, longest_mm), is_tube=False))
-    return Bounds(punctures, parallel, max(punctures, by_balls, _least(volume_ml / largest_ml)))
+    return Bounds(punctures, parallel, max(punctures, by_balls, by_volume))
 
 
 def _least(number: float) -> int:

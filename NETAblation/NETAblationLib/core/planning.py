@@ -1,117 +1,64 @@
 """Probe plans: as few probes as cover the tumor and its margin, each on a free way from the skin.
 
-The target is the tumor and the tissue within the margin asked for, inside the liver. Steps: free
-ways are followed in many directions (:mod:`.access`); along the best of them parallel lines, with
-pull-back, cover the target by integer programming (:mod:`.covering`, :mod:`.placement`); the
-plan is then refined, and measured anew on finer points than it was made on. Needles are few
-because their number is an independent risk of major complications (Schullian et al., Eur Radiol
-2021;31:3042).
+The target is the tumor and the tissue within the margin asked for, inside the liver. Required are all of the
+tumor, 99 % of the target, and at the worst point of the evaluable surface 80 % of the margin. Steps: free
+ways are followed in many directions (:mod:`.access`); probes are placed along the best of them
+(:mod:`.placement`); the plan is then measured anew on finer points than it was made on, and bounds say how
+few could do (:mod:`.plan_bounds`). Needles are few because their number is an independent risk of major
+complications (Schullian et al., Eur Radiol 2021;31:3042).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from . import access, frames
+from . import access, frames, plan_notes
 from .access import Surroundings
-from .aims import TARGET_SHARE
+from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims
 from .devices import Device
-from .errors import FormatError, GeometryError, InputError
+from .drafts import Draft
+from .errors import GeometryError, InputError
 from .images import as_mask, image_hash, require_3d_finite
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
-from .placement import DEFAULT_SHAFT_MM, Search
+from .path_checks import check_path
+from .placement import DEFAULT_SHAFT_MM, Preference, Search
+from .plan_bounds import Bounds, least_needed
+from .plans import Plan
 from .probes import Probe, is_in_zone, zone_margin_mm, zone_surface
 from .progress import ProgressCallback, silent, span
-from .surfaces import Surface
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
-SCHEMA_VERSION = 1
 
 #: Points on which a finished plan is measured. User-set.
 _MEASURED_POINTS = 60_000
-#: Volume of the zones beyond the liver, in ml, from which it is said, and the spacing it is measured on. User-set.
-_BEYOND_LIVER_ML, _BEYOND_LIVER_MM = 0.5, 2.0
+#: What further plans are made for, in this order.
+_ALTERNATIVES = (Preference.FULL_MARGIN, Preference.SAFEST, Preference.LEAST_LIVER)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Probes for one tumor, and how well their expected zones cover it.
+class Task:
+    """What a plan is asked for: the target, its surroundings, the device, and what was given."""
 
-    `tumor_coverage_fraction` and `target_coverage_fraction` (tumor and margin, inside the liver)
-    are shares of volume; `predicted_mam_mm` is the smallest signed margin over the tumor's
-    surface at least `margin_mm` from the capsule, None where there is no such surface.
-    `limitations` say in sentences what the plan does not reach, and what it does that it should not.
-    """
-
-    device: str
-    margin_mm: float
-    probes: tuple[Probe, ...]
-    tumor_coverage_fraction: float
-    target_coverage_fraction: float
-    predicted_mam_mm: float | None
-    target_volume_ml: float
-    zone_volume_ml: float
-    seconds: float
-    limitations: tuple[str, ...]
-    parameters: Mapping[str, Any]
+    target: Target
+    surroundings: Surroundings
+    device: Device
+    size_factor: float
+    obstacles: Mapping[str, sitk.Image]
+    locked: tuple[Probe, ...]
     input_hashes: Mapping[str, str]
 
-    def __post_init__(self) -> None:
-        """Refuse a plan without probes and shares that are none; raises InputError."""
-        if not self.probes:
-            raise InputError("plan: has no probe")
-        for name in ("tumor_coverage_fraction", "target_coverage_fraction"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"plan: {name} {getattr(self, name)} is not a share from 0 to 1")
-
     @property
-    def probe_count(self) -> int:
-        """How many probes there are."""
-        return len(self.probes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "device": self.device,
-            "margin_mm": self.margin_mm,
-            "probe_count": self.probe_count,
-            "ablation_count": sum(len(probe.ablations) for probe in self.probes),
-            "probes": [probe.to_dict() for probe in self.probes],
-            "tumor_coverage_fraction": self.tumor_coverage_fraction,
-            "target_coverage_fraction": self.target_coverage_fraction,
-            "predicted_mam_mm": self.predicted_mam_mm,
-            "target_volume_ml": self.target_volume_ml,
-            "zone_volume_ml": self.zone_volume_ml,
-            "seconds": self.seconds,
-            "limitations": list(self.limitations),
-            "parameters": dict(self.parameters),
-            "input_hashes": dict(self.input_hashes),
-        }
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Plan:
-        """Read what :meth:`to_dict` wrote; raises FormatError for anything else."""
-        if not isinstance(document, Mapping) or document.get("schema_version") != SCHEMA_VERSION:
-            found = document.get("schema_version") if isinstance(document, Mapping) else None
-            raise FormatError(f"plan: schema_version {found!r} is not the one this release reads ({SCHEMA_VERSION})")
-        try:
-            values = {name: document[name] for name in cls.__dataclass_fields__}
-            values["probes"] = tuple(Probe.from_dict(probe) for probe in values["probes"])
-            values["limitations"] = tuple(str(text) for text in values["limitations"])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise FormatError(f"plan: the document is not one of this release ({error!r})") from error
+    def longest_mm(self) -> float:
+        """Longest way of a probe in the body."""
+        return self.device.shaft_length_mm or DEFAULT_SHAFT_MM
 
 
 def plan_probes(
@@ -120,34 +67,117 @@ def plan_probes(
     liver: sitk.Image,
     *,
     obstacles: Mapping[str, sitk.Image] | None = None,
+    no_go: Mapping[str, sitk.Image] | None = None,
     device: Device,
     margin_mm: float = DEFAULT_MARGIN_MM,
+    size_factor: float = 1.0,
+    locked: Sequence[Probe] = (),
     progress: ProgressCallback = silent,
 ) -> Plan:
     """Place probes of a device until tumor and margin are covered.
 
     `image` is the planning CT in HU with the skin in it; `tumor`, `liver` and `obstacles` (by
-    name) are masks in its frame, on grids of their own if need be. No probe crosses an obstacle,
-    bone or air, and each enters through the skin and ends in the liver.
+    name) are masks in its frame, on grids of their own if need be, as are `no_go` areas of the skin. No probe
+    crosses an obstacle, bone or air, and each enters through the skin and ends in the liver. `locked` probes are
+    kept as they are, whatever they cross, and others are placed beside them. Zones count as `size_factor` times
+    as large as the device's source gives.
 
-    Raises InputError for bad parameters or an image that is no CT, EmptyMaskError or
+    When the progress callback cancels, the best plan until then is returned, with that among its limitations, if
+    there is one already. Raises InputError for bad parameters or an image that is no CT, EmptyMaskError or
     GeometryError for masks that are empty or elsewhere, and ComputationError, naming what is in
     the way, where no probe can reach the tumor.
     """
+    return plan_alternatives(
+        image,
+        tumor,
+        liver,
+        obstacles=obstacles,
+        no_go=no_go,
+        device=device,
+        margin_mm=margin_mm,
+        size_factor=size_factor,
+        locked=locked,
+        count=0,
+        progress=progress,
+    )[0]
+
+
+def plan_alternatives(
+    image: sitk.Image,
+    tumor: sitk.Image,
+    liver: sitk.Image,
+    *,
+    obstacles: Mapping[str, sitk.Image] | None = None,
+    no_go: Mapping[str, sitk.Image] | None = None,
+    device: Device,
+    margin_mm: float = DEFAULT_MARGIN_MM,
+    size_factor: float = 1.0,
+    locked: Sequence[Probe] = (),
+    count: int,
+    progress: ProgressCallback = silent,
+) -> tuple[Plan, ...]:
+    """The plan with the fewest punctures, then up to `count` others that are better than it in something.
+
+    They reach more of the margin, follow safer paths, or spare liver; each says what it gains and what that costs.
+    Those that another one beats in everything are left out. The rest is as in :func:`plan_probes`.
+    """
     start = time.perf_counter()
+    if not 0 <= count <= len(_ALTERNATIVES):
+        raise InputError(f"alternatives: {count} is not from 0 to {len(_ALTERNATIVES)}")
+    progress(0.0, "target and ways from the skin")
+    task = prepared(
+        image,
+        tumor,
+        liver,
+        obstacles=obstacles,
+        no_go=no_go,
+        device=device,
+        margin_mm=margin_mm,
+        size_factor=size_factor,
+        locked=locked,
+    )
+    kinds = [Preference.FEWEST, *_ALTERNATIVES] if count else [Preference.FEWEST]
+    share = 0.8 / len(kinds)
+    plans = []
+    for number, kind in enumerate(kinds):
+        begun = start if number == 0 else time.perf_counter()
+        part = span(progress, 0.2 + number * share, 0.2 + (number + 1) * share)
+        plan, is_cancelled = _planned(task, kind, begun, part)
+        plans.append(plan)
+        if is_cancelled:
+            break
+    if len(plans) == len(kinds):
+        progress(1.0, "planned")
+    first, *others = plans
+    better = _undominated(first, others)[:count]
+    return tuple(_with_reasons(plan, first) for plan in [first, *better])
+
+
+def prepared(
+    image: sitk.Image,
+    tumor: sitk.Image,
+    liver: sitk.Image,
+    *,
+    obstacles: Mapping[str, sitk.Image] | None = None,
+    no_go: Mapping[str, sitk.Image] | None = None,
+    device: Device,
+    margin_mm: float = DEFAULT_MARGIN_MM,
+    size_factor: float = 1.0,
+    locked: Sequence[Probe] = (),
+) -> Task:
+    """Check what a plan is asked for, and find target and surroundings; raises as :func:`plan_probes` does."""
     if not (np.isfinite(margin_mm) and 0 <= margin_mm <= MAX_MARGIN_MM):
         raise InputError(f"margin: {margin_mm} mm is not from 0 to {MAX_MARGIN_MM:g} mm")
+    sized = device if size_factor == 1.0 else device.scaled(size_factor)
+    longest_mm = sized.shaft_length_mm or DEFAULT_SHAFT_MM
+    _ = sized.plannable_settings  # raises where there is none, before any work
     masks = _checked(image, tumor, liver, dict(obstacles or {}))
-    progress(0.0, "target")
     target = Target.of(masks["tumor"], masks["liver"], float(margin_mm))
-    progress(0.1, "ways from the skin")
     given = {name: masks[name] for name in (obstacles or {})}
-    surroundings = access.survey(image, masks["liver"], masks["tumor"], given)
-    probes = Search(target, surroundings, device).run(span(progress, 0.2, 0.9)).probes
-    progress(0.9, "measuring the plan")
-    plan = _measured(probes, target, surroundings, given, device, start, image, masks)
-    progress(1.0, "planned")
-    return plan
+    areas = {name: as_mask(mask, f"no-go area '{name}'") for name, mask in (no_go or {}).items()}
+    surroundings = access.survey(image, masks["liver"], masks["tumor"], given, no_go=areas, reach_mm=longest_mm)
+    hashes = {name: image_hash(mask) for name, mask in {**masks, **areas}.items()}
+    return Task(target, surroundings, sized, size_factor, given, tuple(locked), {"image": image_hash(image), **hashes})
 
 
 def _checked(
@@ -155,7 +185,7 @@ def _checked(
 ) -> dict[str, sitk.Image]:
     """All masks as 0 and 1, proved to lie in the frame of the image."""
     require_3d_finite(image, "planning image")
-    for name in ("image", "tumor", "liver", access.AIR, access.DENSE):
+    for name in ("image", "tumor", "liver"):
         if name in obstacles:
             raise InputError(f"obstacle '{name}': this name is taken; give it another")
     masks = {"tumor": as_mask(tumor, "tumor"), "liver": as_mask(liver, "liver")}
@@ -175,17 +205,20 @@ def _checked(
     return masks
 
 
+def _planned(task: Task, kind: Preference, start: float, progress: ProgressCallback) -> tuple[Plan, bool]:
+    """One plan, and whether the search for it was cancelled."""
+    search = Search(task.target, task.surroundings, task.device, kept=task.locked, preference=kind)
+    draft = search.run(span(progress, 0.0, 0.9))
+    if not search.is_cancelled:
+        progress(0.9, "measuring the plan")
+    return _measured(task, (*task.locked, *draft.probes), kind, search, draft, start), search.is_cancelled
+
+
 def _measured(
-    probes: tuple[Probe, ...],
-    target: Target,
-    surroundings: Surroundings,
-    obstacles: Mapping[str, sitk.Image],
-    device: Device,
-    start: float,
-    image: sitk.Image,
-    masks: Mapping[str, sitk.Image],
+    task: Task, probes: tuple[Probe, ...], kind: Preference, search: Search, draft: Draft, start: float
 ) -> Plan:
     """Measure a plan on fine points, independent of how it was made."""
+    target, surroundings = task.target, task.surroundings
     points, is_tumor, voxel_ml = target.points(_MEASURED_POINTS)
     covered = is_in_zone(probes, points)
     tumor_share = float(covered[is_tumor].mean()) if is_tumor.any() else 1.0
@@ -195,15 +228,26 @@ def _measured(
     if target.is_evaluable.any():
         evaluable = target.surface.points_ras_mm[target.is_evaluable]
         mam = float(zone_margin_mm(probes, evaluable, zone).min())
-    limitations = [
-        *_shortfalls(tumor_share, target_share, mam, target),
-        *_reached_obstacles(probes, obstacles),
-        *_outside_liver(probes, zone, surroundings),
-        *_device_notes(probes, device),
+    checks = [
+        check_path(surroundings, probe.entry_ras_mm, probe.tip_ras_mm, longest_mm=task.longest_mm) for probe in probes
     ]
-    hashes = {name: image_hash(mask) for name, mask in masks.items()}
+    bounds = _bounds(task, probes, len(points) * voxel_ml)
+    limitations = [
+        *plan_notes.shortfalls(tumor_share, target_share, mam, target),
+        *(["The search was stopped before its end: this is the best plan until then."] if search.is_cancelled else []),
+    ]
+    if plan_notes.is_short(tumor_share, target_share, mam, target) and not search.is_cancelled:
+        missing = search.judge.missing(draft)
+        limitations += plan_notes.preventions(missing, surroundings, task.device, task.longest_mm)
+    limitations += [
+        *plan_notes.way_notes(checks, len(task.locked)),
+        *plan_notes.spacing_notes(probes, task.device),
+        *plan_notes.reached_obstacles(probes, task.obstacles),
+        *plan_notes.outside_liver(probes, zone, surroundings),
+        *plan_notes.device_notes(probes, task.device, task.size_factor),
+    ]
     return Plan(
-        device=device.id,
+        device=task.device.id,
         margin_mm=target.margin_mm,
         probes=probes,
         tumor_coverage_fraction=tumor_share,
@@ -213,64 +257,98 @@ def _measured(
         zone_volume_ml=zone.volume_ml,
         seconds=time.perf_counter() - start,
         limitations=tuple(limitations),
-        parameters={
-            "margin_mm": target.margin_mm,
-            "clearance_mm": access.CLEARANCE_MM,
-            "clearance_source": "mean lateral error of stereotactic placement, Tinguely et al., Front Oncol 2021",
-            "dense_clearance_mm": access.DENSE_CLEARANCE_MM,
-            "dense_clearance_source": "no published source; user-set",
-            "longest_way_mm": device.shaft_length_mm or DEFAULT_SHAFT_MM,
-        },
-        input_hashes={"image": image_hash(image), **hashes},
+        parameters=_parameters(task),
+        input_hashes=task.input_hashes,
+        kind=kind.value,
+        locked_count=len(task.locked),
+        healthy_liver_ml=_healthy_liver_ml(probes, target, surroundings),
+        lower_bound_punctures=None if bounds is None else bounds.punctures,
+        lower_bound_parallel_punctures=None if bounds is None else bounds.parallel_punctures,
+        lower_bound_ablations=None if bounds is None else bounds.ablations,
+        path_checks=tuple(check.to_dict() for check in checks),
     )
 
 
-def _shortfalls(tumor_share: float, target_share: float, mam: float | None, target: Target) -> list[str]:
-    texts = []
-    if tumor_share < 1.0:
-        texts.append(f"{100 * (1 - tumor_share):.2g} % of the tumor are not covered by the zones expected.")
-    if target_share < TARGET_SHARE:
-        texts.append(
-            f"{100 * target_share:.1f} % of tumor and margin are covered, less than {100 * TARGET_SHARE:.0f} %: the "
-            "ways that are free, or the device's zones, do not allow more."
+def _parameters(task: Task) -> dict[str, Any]:
+    return {
+        "margin_mm": task.target.margin_mm,
+        "clearance_mm": access.CLEARANCE_MM,
+        "clearance_source": "mean lateral error of stereotactic placement, Tinguely et al., Front Oncol 2021",
+        "dense_clearance_mm": access.DENSE_CLEARANCE_MM,
+        "dense_clearance_source": "no published source; user-set",
+        "longest_way_mm": task.longest_mm,
+        "size_factor": task.size_factor,
+        "target_share": TARGET_SHARE,
+        "least_margin_share": LEAST_MARGIN_SHARE,
+    }
+
+
+def _bounds(task: Task, probes: Sequence[Probe], target_ml: float) -> Bounds | None:
+    """How few could do; None where probes were given, since what they cover is no choice."""
+    if task.locked:
+        return None
+    settings = task.device.plannable_settings
+    largest = max(s.short_axis_mm**2 * s.long_axis_mm for s in settings)
+    mean = np.mean([probe.direction for probe in probes], axis=0)
+    return least_needed(
+        Aims.of(task.target).must,
+        TARGET_SHARE * target_ml,
+        mean / np.linalg.norm(mean),
+        max(s.short_axis_mm for s in settings),
+        max(s.long_axis_mm for s in settings),
+        np.pi / 6.0 * largest / 1000.0,
+        at_most=len(probes),
+    )
+
+
+def _healthy_liver_ml(probes: Sequence[Probe], target: Target, surroundings: Surroundings) -> float:
+    """Liver outside of the tumor that the zones reach, on the grid of the surroundings."""
+    liver = np.argwhere(surroundings.liver >= 0.5)[:, ::-1] * surroundings.spacing_mm + surroundings.lower_ras_mm
+    reached = liver[is_in_zone(probes, liver)]
+    healthy = target.tumor_field.evaluate(reached) >= 0
+    return float(healthy.sum()) * surroundings.spacing_mm**3 / 1000.0
+
+
+#: Differences between plans that count for nothing: punctures, ml of liver, mm of margin, and score of the
+#: worst path. User-set.
+_INDIFFERENT = np.array([0.0, 1.0, 0.2, 0.02])
+
+
+def _measures(plan: Plan) -> FloatArray:
+    """What a plan costs (4,): punctures, healthy liver, margin missing, and how far its worst path is from the best."""
+    mam = plan.margin_mm if plan.predicted_mam_mm is None else min(plan.predicted_mam_mm, plan.margin_mm)
+    scores = [check["score"] for check in plan.path_checks[plan.locked_count :]]
+    return np.array([plan.probe_count, plan.healthy_liver_ml, plan.margin_mm - mam, 1.0 - min(scores, default=1.0)])
+
+
+def _undominated(first: Plan, others: Sequence[Plan]) -> list[Plan]:
+    """Those of the others that are better than each plan before them in something."""
+    kept = [first]
+    for plan in others:
+        if all((_measures(plan) < _measures(rival) - _INDIFFERENT).any() for rival in kept):
+            kept.append(plan)
+    return kept[1:]
+
+
+def _with_reasons(plan: Plan, first: Plan) -> Plan:
+    """The plan with sentences on what it costs, and on what it gains and loses beside the first."""
+    punctures, liver_ml, _, path = _measures(plan)
+    mam = "none can be told" if plan.predicted_mam_mm is None else f"{plan.predicted_mam_mm:.1f} mm"
+    texts = [
+        f"{punctures:.0f} puncture(s), {plan.ablation_count} ablation(s), least margin {mam}, {liver_ml:.0f} ml of "
+        f"healthy liver, worst path rated {1 - path:.2f} of 1."
+    ]
+    if plan is not first:
+        change = _measures(plan) - _measures(first)
+        words = (
+            (f"{abs(change[0]):.0f} puncture(s)", "fewer", "more"),
+            (f"{abs(change[1]):.0f} ml of healthy liver", "less", "more"),
+            (f"{abs(change[2]):.1f} mm of margin", "more", "less"),
+            (f"{abs(change[3]):.2f} of the rating of its worst path", "more", "less"),
         )
-    if mam is None:
-        texts.append("All of the tumor's surface is nearer to the capsule than the margin: no margin is predicted.")
-    elif mam < target.margin_mm - 0.05:
-        texts.append(f"The predicted margin is {mam:.1f} mm at its least, below the {target.margin_mm:g} mm asked for.")
-    return texts
-
-
-def _reached_obstacles(probes: Sequence[Probe], obstacles: Mapping[str, sitk.Image]) -> list[str]:
-    texts = []
-    for name, mask in obstacles.items():
-        k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
-        centers = frames.index_to_ras(mask, np.stack([i, j, k], axis=1))
-        lower = np.min([np.array(a.center_ras_mm) - a.long_axis_mm for p in probes for a in p.ablations], axis=0)
-        upper = np.max([np.array(a.center_ras_mm) + a.long_axis_mm for p in probes for a in p.ablations], axis=0)
-        centers = centers[np.all((centers >= lower) & (centers <= upper), axis=1)]
-        if not len(centers):
-            continue
-        reached = int(is_in_zone(probes, centers).sum())
-        if reached:
-            volume_ml = reached * float(np.prod(mask.GetSpacing())) / 1000.0
-            texts.append(f"The zones expected reach {volume_ml:.2g} ml of '{name}': protect it or accept that.")
-    return texts
-
-
-def _outside_liver(probes: Sequence[Probe], zone: Surface, surroundings: Surroundings) -> list[str]:
-    lower, upper = zone.points_ras_mm.min(axis=0), zone.points_ras_mm.max(axis=0)
-    size = np.maximum(np.ceil((upper - lower) / _BEYOND_LIVER_MM).astype(int), 1) + 1
-    points = lower + _BEYOND_LIVER_MM * np.indices(size).reshape(3, -1).T
-    points = points[is_in_zone(probes, points)]
-    outside = surroundings.sample(surroundings.liver, points, 0.0) < 0.5
-    volume_ml = float(outside.sum()) * _BEYOND_LIVER_MM**3 / 1000.0
-    if volume_ml < _BEYOND_LIVER_ML:
-        return []
-    return [f"The zones expected reach {volume_ml:.1f} ml beyond the liver: check what lies there."]
-
-
-def _device_notes(probes: Sequence[Probe], device: Device) -> list[str]:
-    used = {ablation.setting for probe in probes for ablation in probe.ablations}
-    certainties = sorted({s.certainty for s in device.settings if s.name in used})
-    return [f"How sure the zone sizes are: {'; '.join(certainties)}."]
+        for (amount, better, worse), difference, slack in zip(words, change, _INDIFFERENT, strict=True):
+            if abs(difference) > slack:
+                is_gain = difference < 0
+                verb, word = ("Gains", better) if is_gain else ("Costs", worse)
+                texts.append(f"{verb}: {amount} {word} than the plan with the fewest punctures.")
+    return replace(plan, reasons=tuple(texts))

@@ -22,7 +22,7 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .margins import MarginResult
-    from .planning import Plan
+    from .plans import Plan
 
 DISCLAIMER = (
     "Research software, not a medical device. It measures and shows; it gives no dosing advice and "

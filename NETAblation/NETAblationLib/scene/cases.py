@@ -21,7 +21,7 @@ from ..core.errors import InputError
 from ..core.images import image_hash
 from ..core.lesion_measures import split_labels
 from ..core.margins import MarginResult
-from ..core.planning import Plan
+from ..core.plans import Plan
 from ..core.probes import zone_surface
 from ..core.report import LesionSection, Picture, render_report, write_report
 from ..core.surfaces import mask_surface
