@@ -150,11 +150,10 @@ class UnitedZones:
         places, first, second = places[is_open], first[is_open], second[is_open]
         nearest_mm = np.full(len(points), np.inf)
         if len(corners):
-            nearest_mm = cKDTree(corners).query(points)[0]
+            nearest_mm = np.asarray(cKDTree(corners).query(points)[0])
         if len(places):
             count = min(_FOLLOWED, len(places))
-            distance, start = cKDTree(places).query(points, k=count)
-            distance, start = distance.reshape(-1), start.reshape(-1)
+            distance, start = (np.asarray(found).reshape(-1) for found in cKDTree(places).query(points, k=count))
             points = np.repeat(points, count, axis=0)
             found = self._along_seam(places[start], first[start], second[start], points)
             followed = np.linalg.norm(points - found, axis=1)
@@ -200,8 +199,8 @@ class UnitedZones:
             zones = (first[near], second[near], thirds[near])
             corner = self._to_corner(places[near], *zones)
             is_corner = np.flatnonzero(self._is_on(corner, *zones))
-            corner, zones = corner[is_corner], tuple(zone[is_corner] for zone in zones)
-            found.append(corner[~self.is_covered(corner, *zones)])
+            corner = corner[is_corner]
+            found.append(corner[~self.is_covered(corner, *(zone[is_corner] for zone in zones))])
         return np.vstack(found)
 
     def _is_on(self, places: FloatArray, *zones: IntArray) -> BoolArray:
