@@ -26,6 +26,7 @@ from NETAblationLib.core.probes import (
     zone_signed_distance_mm,
     zone_surface,
 )
+from NETAblationLib.core.united_zones import UnitedZones
 from support.shapes import ellipsoid, grid, mask_of, rotation, union, voxel_centers
 
 AXES = [(42.0, 39.0), (40.0, 26.0), (50.0, 35.0), (26.0, 40.0), (30.0, 30.0), (60.0, 10.0)]
@@ -135,6 +136,21 @@ def test_two_overlapping_balls_have_the_distances_of_their_union():
     outside = np.array([[0, 0, -25.0], [30.0, 0, 0], [0, 0, 50.0]])
     assert zone_signed_distance_mm([probe], outside) == pytest.approx([5.0, 10.0, 6.0])
     assert zone_margin_mm([probe], outside) == pytest.approx([-5.0, -10.0, -6.0])
+
+
+@given(st.tuples(*[st.floats(-1, 1)] * 3), st.sampled_from(AXES))
+def test_the_foot_of_a_point_lies_on_the_zone_on_its_axis_and_a_hair_beside_it_too(direction, axes):
+    if np.linalg.norm(direction) < 0.1:
+        return
+    direction = np.array(direction) / np.linalg.norm(direction)
+    center = np.array([10.3, -20.7, 33.1])
+    zones = UnitedZones(center[None], direction[None], np.array([axes[0] / 2]), np.array([axes[1] / 2]))
+    beside = np.random.default_rng(0).normal(size=(41, 3))
+    for hair in (0.0, 1e-14, 1e-12, 1e-9, 1e-6, 1e-3):
+        points = center + np.linspace(-35, 35, 41)[:, None] * direction + hair * beside
+        places, distance = zones.foot(0, points)
+        assert zones.level(0, places) == pytest.approx(1.0, abs=1e-9)
+        assert np.linalg.norm(points - places, axis=1) == pytest.approx(np.abs(distance), abs=1e-6)
 
 
 def test_three_balls_around_a_line_have_their_corners():
