@@ -89,6 +89,25 @@ def test_devices_of_ones_own_are_listed_or_refused_by_name(tmp_path, capsys):
     assert "would be lost" in refused(capsys, "devices", "--device-file", file, "--json", file)
 
 
+def test_a_zone_between_settings_at_a_perfusion_or_scaled_is_shown_and_says_so(tmp_path, capsys):
+    run("devices", "--device", "emprint-mwa", "--power-w", 100, "--time-min", 6.25)
+    shown = capsys.readouterr().out
+    assert "100 W, 6.25 min, interpolated: 35 mm across, 39 mm along" in shown
+    assert "linear between" in shown
+    run("devices", "--device", "cooled-rf-3cm", "--perfusion", 50, "--size-factor", 0.9, "--json", tmp_path / "a.json")
+    shown = capsys.readouterr().out
+    assert "scaled by 0.9 for this case (user-set)" in shown
+    assert "at a perfusion of 50 mL/min/100 g" in shown
+    (device,) = json.loads((tmp_path / "a.json").read_text())["devices"]
+    assert device["settings"][0]["short_axis_mm"] == pytest.approx(0.9 * 17.25)
+    assert "outside of its settings" in refused(
+        capsys, "devices", "--device", "emprint-mwa", "--power-w", 200, "--time-min", 5
+    )
+    assert "10 to 50" in refused(capsys, "devices", "--device", "cooled-rf-3cm", "--perfusion", 60)
+    assert "0.5 to 1.5" in refused(capsys, "devices", "--device", "emprint-mwa", "--size-factor", 2)
+    assert "choose it with --device" in refused(capsys, "devices", "--size-factor", 0.9)
+
+
 def test_trajectories_are_said_and_written(plan, tmp_path, capsys):
     places = {name: tmp_path / name for name in ("table.csv", "lines.mrk.json", "table.json")}
     words = ("--csv", places["table.csv"], "--markups", places["lines.mrk.json"], "--json", places["table.json"])

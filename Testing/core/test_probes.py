@@ -26,6 +26,7 @@ from NETAblationLib.core.probes import (
     zone_signed_distance_mm,
     zone_surface,
 )
+from NETAblationLib.core.united_zones import UnitedZones
 from support.shapes import ellipsoid, grid, mask_of, rotation, union, voxel_centers
 
 AXES = [(42.0, 39.0), (40.0, 26.0), (50.0, 35.0), (26.0, 40.0), (30.0, 30.0), (60.0, 10.0)]
@@ -126,42 +127,118 @@ def test_distance_to_first_order_is_right_where_margins_are_looked_at(long, shor
 def test_two_overlapping_balls_have_the_distances_of_their_union():
     radius, apart = 20.0, 24.0
     probe = probe_along((0, 0, 1), (0.0, 40.0, 40.0), (apart, 40.0, 40.0))
-    surface = zone_surface([probe])
-    middle = np.array([[0, 0, apart / 2]])
-    # Inside, the nearest point is on the seam, while each ball alone knows less.
-    assert zone_margin_mm([probe], middle, surface) == pytest.approx(np.sqrt(radius**2 - apart**2 / 4), abs=0.1)
-    assert -zone_signed_distance_mm([probe], middle) == pytest.approx(radius - apart / 2)
+    # Inside, between the centers, the nearest place is on the seam, a circle, while each ball alone knows less.
+    ring = np.sqrt(radius**2 - apart**2 / 4)
+    between = np.array([[0, 0, apart / 2], [3.0, 4.0, apart / 2], [0, 0, apart / 2 + 4], [2.0, 0, apart / 2 - 5]])
+    expected = np.hypot(ring - np.hypot(*between[:, :2].T), between[:, 2] - apart / 2)
+    assert zone_signed_distance_mm([probe], between) == pytest.approx(-expected, abs=1e-6)
+    assert zone_margin_mm([probe], between, zone_surface([probe])) == pytest.approx(expected, abs=1e-6)
     outside = np.array([[0, 0, -25.0], [30.0, 0, 0], [0, 0, 50.0]])
     assert zone_signed_distance_mm([probe], outside) == pytest.approx([5.0, 10.0, 6.0])
-    assert zone_margin_mm([probe], outside, surface) == pytest.approx([-5.0, -10.0, -6.0])
+    assert zone_margin_mm([probe], outside) == pytest.approx([-5.0, -10.0, -6.0])
 
 
-def test_margin_in_united_zones_agrees_with_dense_points_on_their_surface():
-    probes = [
-        probe_along((0, 0, 1), (0.0, 42.0, 39.0), (15.0, 42.0, 36.0)),
-        probe_along((1, 0.3, 0.2), (0.0, 40.0, 26.0), through=np.array([5.0, 12.0, 3.0])),
-    ]
+@given(st.tuples(*[st.floats(-1, 1)] * 3), st.sampled_from(AXES))
+def test_the_foot_of_a_point_lies_on_the_zone_on_its_axis_and_a_hair_beside_it_too(direction, axes):
+    if np.linalg.norm(direction) < 0.1:
+        return
+    direction = np.array(direction) / np.linalg.norm(direction)
+    center = np.array([10.3, -20.7, 33.1])
+    zones = UnitedZones(center[None], direction[None], np.array([axes[0] / 2]), np.array([axes[1] / 2]))
+    beside = np.random.default_rng(0).normal(size=(41, 3))
+    for hair in (0.0, 1e-14, 1e-12, 1e-9, 1e-6, 1e-3):
+        points = center + np.linspace(-35, 35, 41)[:, None] * direction + hair * beside
+        places, distance = zones.foot(0, points)
+        assert zones.level(0, places) == pytest.approx(1.0, abs=1e-9)
+        assert np.linalg.norm(points - places, axis=1) == pytest.approx(np.abs(distance), abs=1e-6)
+
+
+def test_three_balls_around_a_line_have_their_corners():
+    """Three equal balls, centers on an equilateral triangle: from its middle the corners are nearest of all seams."""
+    radius, side = 20.0, 24.0
+    out = side / np.sqrt(3)
+    turns = np.radians([90, 210, 330])
+    centers = out * np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=1)
+    probes = [probe_along((0, 0, 1), (0.0, 40.0, 40.0), through=center) for center in centers]
+    height = np.sqrt(radius**2 - out**2)  # of the corners above and below the middle
+    points = np.array([[0, 0, 0], [0, 0, 3.0], [0, 0, -7.5]])
+    assert zone_signed_distance_mm(probes, points) == pytest.approx(-(height - np.abs(points[:, 2])), abs=1e-6)
+
+
+def dense_surface(probes, count=60_000):
+    """Points spread evenly in angle on all zones, those that lie inside of another left out."""
     dense = []
     for probe in probes:
         for ablation in probe.ablations:
-            n = 60_000
-            z = 1 - (2 * np.arange(n) + 1) / n
-            turn, ring = np.pi * (1 + 5**0.5) * np.arange(n), np.sqrt(1 - z**2)
+            z = 1 - (2 * np.arange(count) + 1) / count
+            turn, ring = np.pi * (1 + 5**0.5) * np.arange(count), np.sqrt(1 - z**2)
             unit = np.stack([ring * np.cos(turn), ring * np.sin(turn), z], axis=1)
             axes = np.linalg.svd(probe.direction[None])[2].T
             semi = np.array([ablation.long_axis_mm, ablation.short_axis_mm, ablation.short_axis_mm]) / 2
             dense.append(np.array(ablation.center_ras_mm) + (unit * semi) @ axes.T)
-    levels = [level_of(probe) for probe in probes]
     dense = np.concatenate(dense)
-    dense = dense[union(*levels)(dense) > -1e-9]
-    points = np.random.default_rng(5).uniform(-35, 45, (3000, 3))
-    sign = np.where(union(*levels)(points) < 0, 1.0, -1.0)
-    expected = sign * cKDTree(dense).query(points)[0]
-    margin = zone_margin_mm(probes, points, zone_surface(probes))
-    assert margin == pytest.approx(expected, abs=0.3)
-    assert np.abs(margin - expected).mean() < 0.02
-    inside = expected > 0
-    assert np.all(-zone_signed_distance_mm(probes, points[inside]) <= expected[inside] + 1e-6)  # a safe bound
+    return dense[union(*map(level_of, probes))(dense) > -1e-9]
+
+
+UNIONS = {
+    "pull-back and a crossing probe": [
+        probe_along((0, 0, 1), (0.0, 42.0, 39.0), (15.0, 42.0, 36.0)),
+        probe_along((1, 0.3, 0.2), (0.0, 40.0, 26.0), through=np.array([5.0, 12.0, 3.0])),
+    ],
+    "parallel probes": [
+        probe_along((0.1, 1, 0.2), (0.0, 42.0, 36.0), (-20.0, 35.0, 32.0), through=np.array([x, 0.0, z]))
+        for x, z in ((0.0, 0.0), (20.0, 0.0), (10.0, 17.0))
+    ],
+    "flat zones": [
+        probe_along((0, 0, 1), (0.0, 26.0, 40.0), (14.0, 22.0, 40.0)),
+        probe_along((1, 0, 0.4), (0.0, 26.0, 44.0), through=np.array([8.0, 3.0, 3.0])),
+    ],
+    "one zone inside another, one of them twice, and one far away": [
+        probe_along((0, 0, 1), (0.0, 42.0, 39.0), (3.0, 20.0, 18.0), (0.0, 42.0, 39.0)),
+        probe_along((0, 0, 1), (0.0, 30.0, 20.0), through=np.array([90.0, 0.0, 0.0])),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", UNIONS)
+def test_distance_in_united_zones_is_that_to_dense_points_on_their_surface(name):
+    probes = UNIONS[name]
+    dense = dense_surface(probes)
+    points = np.vstack([np.random.default_rng(5).uniform(-35, 45, (2500, 3)), *[probe_axis(p) for p in probes]])
+    sign = np.where(union(*map(level_of, probes))(points) < 0, -1.0, 1.0)
+    sampled = cKDTree(dense).query(points)[0]
+    distance = zone_signed_distance_mm(probes, points)
+    off = np.abs(distance) > 1e-6
+    assert np.array_equal(np.sign(distance[off]), sign[off])
+    # Samples lie on the surface, so that none may be nearer; and one is always within their spacing.
+    assert np.all(np.abs(distance) <= sampled + 1e-3)
+    assert np.abs(distance) == pytest.approx(sampled, abs=0.3)
+    assert (sampled - np.abs(distance)).mean() < 0.01
+
+
+def probe_axis(probe):
+    """Points along a probe, where places around it are equally near."""
+    center = np.array(probe.ablations[0].center_ras_mm)
+    return center + np.linspace(-30, 30, 61)[:, None] * probe.direction
+
+
+@given(st.floats(-180, 180), st.tuples(*[st.floats(-50, 50)] * 3))
+def test_distance_in_united_zones_does_not_change_with_the_pose(turn, shift):
+    matrix = rotation((1, 0.4, -0.5), turn)
+    probes = UNIONS["parallel probes"]
+    moved = [
+        Probe(
+            tuple(matrix @ probe.entry_ras_mm + shift),
+            tuple(matrix @ probe.tip_ras_mm + shift),
+            tuple(
+                dataclasses.replace(a, center_ras_mm=tuple(matrix @ a.center_ras_mm + shift)) for a in probe.ablations
+            ),
+        )
+        for probe in probes
+    ]
+    points = np.random.default_rng(7).uniform(-25, 40, (200, 3))
+    before, after = zone_signed_distance_mm(probes, points), zone_signed_distance_mm(moved, points @ matrix.T + shift)
+    assert after == pytest.approx(before, abs=2e-3)
 
 
 @pytest.mark.parametrize(("long", "short"), AXES[:5])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import InputError
 from NETAblationLib.core.margins import measure_margin
+from NETAblationLib.core.planning import Plan
+from NETAblationLib.core.probes import Probe, ablation_at_tip
 from NETAblationLib.core.report import LesionSection, Picture, margin_histogram_svg, render_report, write_report
 from support import shapes
 
@@ -97,3 +101,25 @@ def test_written_page_replaces_the_former_one(tmp_path):
     assert write_report("first", tmp_path / "new").read_text(encoding="utf-8") == "first"
     assert write_report("second ü", tmp_path / "new").read_text(encoding="utf-8") == "second ü"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
+
+
+def test_the_zones_of_a_plan_stand_with_tissue_and_source(margin):
+    catalogue = load_catalogue()
+    emprint, rf = catalogue["emprint-mwa"], catalogue["cooled-rf-3cm"]
+
+    def page_of(setting, device):
+        ablation = ablation_at_tip(setting, (0.0, 0.0, 0.0), (0.0, -1.0, 0.0))
+        probe = Probe((0.0, 90.0, 0.0), (0.0, 0.0, 0.0), (ablation,))
+        plan = Plan(device, 5.0, (probe,), 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, (), {}, {})
+        page = render_report("Case", [LesionSection("one", margin, plan)])
+        return html.unescape(page.partition("Where the zones come from")[2].partition("</table>")[0])
+
+    for device in (emprint, rf):
+        shown = page_of(device.settings[0], device.id)
+        for words in (device.id, device.settings[0].tissue, device.settings[0].tissue_kind, device.settings[0].source):
+            assert words in shown
+        assert "changed for this case" not in shown
+    assert "changed for this case" in page_of(emprint.scaled(0.9).settings[0], emprint.id)
+    assert "26.1 x 40.0" in page_of(rf.at_perfusion(30.0).settings[0], rf.id)
+    assert "not in the catalogue" in page_of(emprint.settings[0], "own-device")
+    assert "not in the catalogue" in page_of(emprint.interpolated(power_w=110.0, time_s=540.0), emprint.id)

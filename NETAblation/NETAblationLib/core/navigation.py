@@ -1,8 +1,8 @@
 """Trajectories to a navigation system over OpenIGTLink, protocol version 2 (http://openigtlink.org).
 
 The four kinds of message that are sent are short, so they are packed here: the usual package for
-that, pyigtl, lacks the one for trajectories, and needs a compiler to be installed. In this order,
-all in RAS mm:
+that, pyigtl, lacks the one for trajectories, and a package that it needs (crcmod) comes as source
+code only, which neither 3D Slicer nor the pinned environment builds. In this order, all in RAS mm:
 
 - TRAJ, the standard's message for planned trajectories: each with its entry and its target;
 - POINT: the entries and the tips, for systems that take points only;

@@ -19,6 +19,7 @@ from . import frames, subvoxel
 from .devices import ZoneSetting
 from .errors import FormatError, GeometryError
 from .surfaces import Surface
+from .united_zones import UnitedZones
 
 FloatArray = npt.NDArray[np.float64]
 Point = tuple[float, float, float]
@@ -28,8 +29,6 @@ _ON_LINE_MM = 1e-3
 #: Spacing of the grid on which the surface of united zones is found, in mm. At 1 mm the surface is
 #: within 0.03 mm of zones of 20 mm and more, except in the seams between them.
 _SURFACE_SPACING_MM = 1.0
-#: Iterations of the nearest point on an ellipse; six reach 1e-9 mm on zones twice as long as wide.
-_ELLIPSE_ITERATIONS = 12
 
 
 @dataclass(frozen=True)
@@ -130,20 +129,22 @@ def ablation_at_tip(setting: ZoneSetting, tip_ras_mm: npt.ArrayLike, direction: 
 
 
 def zone_signed_distance_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> FloatArray:
-    """Signed distance in mm of points (N, 3) to the united zones, negative inside; shape (N,).
+    """Signed distance in mm of points (N, 3) to the surface of the united zones, negative inside; shape (N,).
 
-    Exact for one zone, and outside of several. Inside several it is the depth in the deepest one,
-    which is at most the distance to the surface of all: a safe bound. Raises GeometryError where
-    no probe has an ablation.
+    Exact inside several zones, too (:mod:`.united_zones`). Raises GeometryError where no probe has
+    an ablation.
     """
     points = frames.as_points(points_ras_mm)
     zones = [(ablation, probe.direction) for probe in probes for ablation in probe.ablations]
     if not zones:
         raise GeometryError("probes: there is no ablation on any of them, hence no zone")
-    distance = np.full(len(points), np.inf)
-    for ablation, direction in zones:
-        np.minimum(distance, _ellipsoid_distance_mm(points, ablation, direction), out=distance)
-    return distance
+    united = UnitedZones(
+        np.array([ablation.center_ras_mm for ablation, _ in zones]),
+        np.array([direction for _, direction in zones]),
+        np.array([0.5 * ablation.long_axis_mm for ablation, _ in zones]),
+        np.array([0.5 * ablation.short_axis_mm for ablation, _ in zones]),
+    )
+    return united.distance_mm(points)
 
 
 def is_in_zone(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -218,17 +219,13 @@ def zone_surface(probes: Sequence[Probe], spacing_mm: float = _SURFACE_SPACING_M
     return Surface(lower + spacing_mm * points, triangles)
 
 
-def zone_margin_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike, surface: Surface) -> FloatArray:
+def zone_margin_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike, surface: Surface | None = None) -> FloatArray:
     """Distance in mm of points (N, 3) to the surface of the united zones, positive inside; (N,).
 
-    `surface` is that of :func:`zone_surface`. Exact outside and in one zone; inside several, where
-    :func:`zone_signed_distance_mm` is only a bound, as exact as the surface is.
+    The margin that a plan gives there, exact everywhere. `surface`, that of :func:`zone_surface`,
+    is what the distance inside several zones was once measured to, and is not needed any more.
     """
-    points = frames.as_points(points_ras_mm)
-    margin = -zone_signed_distance_mm(probes, points)
-    inside = margin > 0
-    margin[inside] = np.maximum(margin[inside], surface.distance_mm(points[inside]))
-    return margin
+    return -zone_signed_distance_mm(probes, points_ras_mm)
 
 
 def _along_and_beside(points: FloatArray, ablation: Ablation, direction: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -237,32 +234,6 @@ def _along_and_beside(points: FloatArray, ablation: Ablation, direction: FloatAr
     axial = offset @ direction
     beside = np.sqrt(np.maximum(np.einsum("ij,ij->i", offset, offset) - axial**2, 0.0))
     return np.abs(axial), beside
-
-
-def _ellipsoid_distance_mm(points: FloatArray, ablation: Ablation, direction: FloatArray) -> FloatArray:
-    """Exact signed distance of points (N, 3) to one zone, negative inside; (N,).
-
-    By symmetry it is that of a point to an ellipse in the plane through the axis. Its nearest
-    point is found by fixed-point steps on the circle of curvature, which need no bracketing.
-    """
-    axial, beside = _along_and_beside(points, ablation, direction)
-    a, b = 0.5 * ablation.long_axis_mm, 0.5 * ablation.short_axis_mm
-    cosine = sine = np.full(len(points), np.sqrt(0.5))
-    for _ in range(_ELLIPSE_ITERATIONS):
-        center_x = (a**2 - b**2) * cosine**3 / a
-        center_y = (b**2 - a**2) * sine**3 / b
-        radius = np.hypot(a * cosine - center_x, b * sine - center_y)
-        toward_x, toward_y = axial - center_x, beside - center_y
-        toward = np.hypot(toward_x, toward_y)
-        toward_x = np.where(toward < 1e-12, radius, toward_x)  # at the center itself any way out will do
-        scale = radius / np.where(toward < 1e-12, radius, toward)
-        cosine = np.clip((toward_x * scale + center_x) / a, 0.0, 1.0)
-        sine = np.clip((toward_y * scale + center_y) / b, 0.0, 1.0)
-        length = np.maximum(np.hypot(cosine, sine), 1e-12)
-        cosine, sine = cosine / length, sine / length
-    distance = np.hypot(axial - a * cosine, beside - b * sine)
-    is_inside = (axial / a) ** 2 + (beside / b) ** 2 < 1.0
-    return np.where(is_inside, -distance, distance)
 
 
 def _point(values: npt.ArrayLike, name: str) -> Point:

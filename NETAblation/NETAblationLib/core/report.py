@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .devices import Device, load_catalogue
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -92,11 +93,13 @@ def render_report(
     *,
     fusion: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    catalogue: Mapping[str, Device] | None = None,
 ) -> str:
     """The page as a string: a summary of all lesions, then a section for each.
 
-    `fusion` is the document of :class:`~NETAblationLib.core.fusion.FusionResult`. Raises
-    InputError where there is no lesion to report.
+    `fusion` is the document of :class:`~NETAblationLib.core.fusion.FusionResult`; the `catalogue`
+    (default: what ships) says where the zones of a plan come from. Raises InputError where there
+    is no lesion to report.
     """
     if not sections:
         raise InputError("a report needs at least one lesion with a measured margin")
@@ -109,7 +112,8 @@ def render_report(
     ]
     if fusion is not None:
         parts.append(_fusion_section(fusion))
-    parts.extend(_lesion_section(section) for section in sections)
+    devices = load_catalogue() if catalogue is None else catalogue
+    parts.extend(_lesion_section(section, devices) for section in sections)
     parts.append("</main></body></html>")
     return "\n".join(parts)
 
@@ -205,7 +209,7 @@ def _summary(sections: Sequence[LesionSection]) -> str:
     return f"<section><h2>Margins at a glance</h2>{_table(header, rows, numeric={1, 2, 3, 5, 6}, raw={4, 7})}</section>"
 
 
-def _lesion_section(section: LesionSection) -> str:
+def _lesion_section(section: LesionSection, catalogue: Mapping[str, Device]) -> str:
     document = section.margin.to_dict()
     location = document["mam_location_ras_mm"]
     place = "" if location is None else "R {:.1f}, A {:.1f}, S {:.1f} mm".format(*location)
@@ -237,7 +241,7 @@ def _lesion_section(section: LesionSection) -> str:
         _table(("Share of the shell around the tumor that is ablated", ""), shells, numeric={1}),
     ]
     if section.plan is not None:
-        parts.append(_plan_table(section.plan))
+        parts += [_plan_table(section.plan), _zone_table(section.plan, catalogue)]
     parts.append(_details("All numbers of this margin (JSON)", document))
     parts.append("</section>")
     return "".join(parts)
@@ -263,6 +267,33 @@ def _plan_table(plan: Plan) -> str:
     header = ("Probe", "Entry R, A, S mm", "Tip R, A, S mm", "Length mm", "Ablations")
     limits = _warnings(document.get("limitations", ()))
     return f"<h3>Plan</h3><p>{summary}</p>{limits}{_table(header, rows, numeric={3}, raw={4})}"
+
+
+def _zone_table(plan: Plan, catalogue: Mapping[str, Device]) -> str:
+    """Where the size of each zone that the plan expects comes from: tissue, source, and how sure it is."""
+    used = {
+        (probe.device or plan.device, ablation.setting): ablation
+        for probe in plan.probes
+        for ablation in probe.ablations
+    }
+    rows = []
+    for (device, name), ablation in used.items():
+        size = f"{ablation.short_axis_mm:.1f} x {ablation.long_axis_mm:.1f}"
+        known = [
+            setting for setting in (catalogue[device].settings if device in catalogue else ()) if setting.name == name
+        ]
+        if not known:
+            rows.append((device, name, size, "not known", "not in the catalogue", "not known"))
+            continue
+        (setting,) = known
+        sure = setting.certainty
+        axes = (setting.short_axis_mm, setting.long_axis_mm)
+        if None in axes or not np.allclose((ablation.short_axis_mm, ablation.long_axis_mm), axes, atol=0.01):
+            sure = f"other than the source's zone, changed for this case; {sure}"
+        tissue = f"{setting.tissue} ({setting.tissue_kind})" if setting.tissue_kind else setting.tissue
+        rows.append((device, name, size, tissue, setting.source, sure))
+    header = ("Device", "Setting", "Zone expected, across x along, mm", "Tissue", "Source", "How sure")
+    return f"<h3>Where the zones come from</h3>{_table(header, rows, numeric={2})}"
 
 
 def _fusion_section(document: Mapping[str, Any]) -> str:

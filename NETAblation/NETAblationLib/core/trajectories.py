@@ -126,9 +126,9 @@ class Trajectory:
             side = "left" if in_plane > 0 else "right"
             # What comes from behind is told from there, as it is seen at the table.
             steep, face = (abs(in_plane), "anterior") if abs(in_plane) <= 90 else (180 - abs(in_plane), "posterior")
-            words.append(f"from {face}" + (f", hub {steep:.0f} degrees to the {side}" if round(steep) else ""))
+            words.append(f"from {face}" + (f", hub {_degrees(steep)} to the {side}" if round(steep) else ""))
         if in_plane is None or round(out):
-            words.append(f"hub {abs(out):.0f} degrees to {'cranial' if out > 0 else 'caudal'}")
+            words.append(f"hub {_degrees(abs(out))} to {'cranial' if out > 0 else 'caudal'}")
         return ", ".join(words)
 
     @property
@@ -330,6 +330,10 @@ def _point_distance_mm(point: FloatArray, segment: FloatArray) -> float:
     square = float(along @ along)
     place = 0.0 if square == 0 else float(np.clip((point - segment[0]) @ along / square, 0.0, 1.0))
     return float(np.linalg.norm(point - segment[0] - place * along))
+
+
+def _degrees(angle: float) -> str:
+    return f"{angle:.0f} degree" if round(angle) == 1 else f"{angle:.0f} degrees"
 
 
 def _diameter_mm(gauge: float | None) -> float:
