@@ -57,6 +57,8 @@ _CAPSULE_MM = 4.0
 
 #: Slices farther than the reach that still tell body from table and lung from other air, in mm. User-set.
 _CONTEXT_MM = 40.0
+#: In front of the skin the body may come as near as this to a probe, in mm: a fold, noise. User-set.
+_FOLD_MM = 5.0
 #: Directions looked into to say what stands in the way. User-set.
 _EXPLAINED = 200
 
@@ -131,12 +133,16 @@ class Surroundings:
 
     def are_in(self, points: FloatArray, nodes: npt.NDArray[np.int64]) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Which of the points (..., 3), with their `nodes`, lie in the body, the liver and the tumor."""
-        codes = self._codes[nodes]
+        codes = self.codes_at(nodes)
         mixed = np.nonzero(codes & _MIXED)
         inside = [(codes & bit) > 0 for bit in (_BODY, _LIVER, _TUMOR)]
         for found, field in zip(inside, (self.body, self.liver, self.tumor), strict=True):
             found[mixed] = self.sample(field, points[mixed], 0.0) >= 0.5
         return inside[0], inside[1], inside[2]
+
+    def codes_at(self, nodes: npt.NDArray[np.int64]) -> ByteArray:
+        """Bits that say whether `nodes` are in the body, the liver and the tumor, and have neighbors that differ."""
+        return np.asarray(self._codes[nodes])
 
     def is_clear(self, points: FloatArray, nodes: npt.NDArray[np.int64]) -> BoolArray:
         """Which of the points (..., 3), with their `nodes`, keep the clearance of all obstacles."""
@@ -251,6 +257,9 @@ def survey(
     leaves it out. `no_go` are areas of the skin by name, as masks, where no probe may enter; `lobes` tell where a
     path crosses from one to another. What lies farther than `reach_mm` from the tumor is left out, which is
     faster: the length of the longest probe.
+
+    A wall of 2.5 mm and more between skin and lung or bowel is found; at 2 mm and less the lung or bowel beneath
+    may be taken for air outside, and its inner side for skin.
 
     Raises InputError for an image that is no CT of a body in HU, a name given to two things, or an obstacle that
     contains the tumor; GeometryError for a tumor outside of the liver or a no-go area away from the skin.
@@ -420,8 +429,8 @@ def follow(
     A line runs through a base point (L, 3) along `direction` (3,), the unit vector from skin to
     tip; its possible tips lie `tips_mm` (T,) ahead of the base point, in rising order. A tip is
     free where it lies in the liver, the line meets no obstacle from there to the skin, is at
-    most `longest_mm` long, enters where the skin is free, and passes the least liver before the tumor,
-    if it meets that.
+    most `longest_mm` long, enters where the skin is free and does not meet the body again outside of it, and
+    passes the least liver before the tumor, if it meets that.
     """
     deepest = float(tips_mm[-1])
     back = np.arange(0.0, longest_mm + deepest - float(tips_mm[0]) + STEP_MM, STEP_MM)
@@ -437,6 +446,8 @@ def follow(
     entry = -(along[exit_index] + 0.5 * STEP_MM)
     may_enter = leaves.copy()
     may_enter[leaves] = surroundings.skin.is_free[surroundings.places_at(exits[leaves])]
+    reach = longest_mm - (float(tips_mm[0]) + entry)
+    may_enter[leaves] &= ~meets_body_outside(surroundings, exits[leaves], -direction[None], reach[leaves])
     needed = np.arange(len(along)) < exit_index[:, None]
     blocked = needed.copy()
     blocked[needed] = ~surroundings.is_clear(points[needed], nodes[needed])
@@ -451,6 +462,19 @@ def follow(
     punctures = (tip_index[None, :] <= contact[:, None]) & (before_mm < surroundings.least_liver_mm)[:, None]
     is_free = may_enter[:, None] & ~blocked_from_skin[:, tip_index] & tip_in_liver & short_enough & ~punctures
     return Ways(is_free, np.where(leaves, entry, np.nan))
+
+
+def meets_body_outside(
+    surroundings: Surroundings, entries: FloatArray, outward: FloatArray, reach_mm: FloatArray
+) -> BoolArray:
+    """Whether probes from entries (N, 3), `outward` (N, 3) or (1, 3), meet the body again within reach (N,) outside.
+
+    So does one that would enter behind an arm at the side of the body, or in a groove of the skin.
+    """
+    away = np.arange(_FOLD_MM, float(reach_mm.max(initial=0.0)), 0.5 * surroundings.spacing_mm)
+    points = entries[:, None] + away[:, None] * outward[:, None]
+    in_body = (surroundings.codes_at(surroundings.nodes(points)) & _BODY) > 0
+    return np.asarray((in_body & (away < reach_mm[:, None])).any(axis=1))
 
 
 def liver_before(in_liver: BoolArray, in_tumor: BoolArray) -> tuple[npt.NDArray[np.int64], FloatArray]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import frames
-from .access import FAR_MM, PLACE_WORDS, STEP_MM, Surroundings, liver_before
+from .access import FAR_MM, PLACE_WORDS, STEP_MM, Surroundings, liver_before, meets_body_outside
 from .access_rules import LIMITS, SOFT_RULES
 from .errors import GeometryError
 from .skin import Place
@@ -46,8 +46,9 @@ class Verdict(IntEnum):
     TOO_LONG = 5
     OBSTACLE = 6
     LEAVES_BODY = 7
-    TIP_OUTSIDE_LIVER = 8
-    DIRECT_PUNCTURE = 9
+    BODY_OUTSIDE = 8
+    TIP_OUTSIDE_LIVER = 9
+    DIRECT_PUNCTURE = 10
 
 
 #: Each verdict in words.
@@ -60,6 +61,7 @@ VERDICT_WORDS = {
     Verdict.TOO_LONG: "longer than the shaft",
     Verdict.OBSTACLE: "an obstacle",
     Verdict.LEAVES_BODY: "leaves the body on its way",
+    Verdict.BODY_OUTSIDE: "another part of the body in front of the skin",
     Verdict.TIP_OUTSIDE_LIVER: "the tip lies outside of the liver",
     Verdict.DIRECT_PUNCTURE: "too little liver before the lesion",
 }
@@ -194,6 +196,7 @@ def measure_paths(
     checks = {
         Verdict.DIRECT_PUNCTURE: (contact >= 0) & (before < surroundings.least_liver_mm),
         Verdict.TIP_OUTSIDE_LIVER: ~in_liver[:, 0],
+        Verdict.BODY_OUTSIDE: meets_body_outside(surroundings, entries_ras_mm, outward, longest_mm - length),
         Verdict.LEAVES_BODY: leaves,
         Verdict.OBSTACLE: room <= 0,
         Verdict.TOO_LONG: length > longest_mm,
@@ -247,7 +250,8 @@ def check_path(
     length = given_mm if skin_mm is None else skin_mm
     start = tip + length * outward
     paths = measure_paths(surroundings, start[None], tip[None], longest_mm=longest_mm)
-    reasons = _place_reasons(surroundings, start, skin_mm, given_mm, outward, tip)
+    reach_mm = max(longest_mm, given_mm) - length
+    reasons = _place_reasons(surroundings, start, skin_mm, given_mm, outward, reach_mm)
     reasons += _structure_reasons(surroundings, tip, outward, length)
     if length > longest_mm:
         reasons.append(f"{length:.0f} mm from the skin to the tip, longer than the {longest_mm:g} mm of the shaft")
@@ -323,7 +327,7 @@ def _place_reasons(
     skin_mm: float | None,
     given_mm: float,
     outward: FloatArray,
-    tip: FloatArray,
+    reach_mm: float,
 ) -> list[str]:
     """What is wrong with where a path enters."""
     if skin_mm is None:
@@ -337,10 +341,8 @@ def _place_reasons(
         reasons.append(f"enters through {PLACE_WORDS[place]}")
     if skin_mm - given_mm > _BENEATH_MM:
         reasons.append(f"the entry lies {skin_mm - given_mm:.0f} mm beneath the skin")
-    beyond = np.arange(skin_mm + _SKIN_MM, given_mm - _SKIN_MM, STEP_MM)
-    points = tip + beyond[:, None] * outward
-    if surroundings.are_in(points, surroundings.nodes(points))[0].any():
-        reasons.append("passes another part of the body before it enters")
+    if meets_body_outside(surroundings, start[None], outward[None], np.array([reach_mm]))[0]:
+        reasons.append(VERDICT_WORDS[Verdict.BODY_OUTSIDE])
     return reasons
 
 
