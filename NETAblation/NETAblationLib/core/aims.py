@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from .drafts import Draft, Line, Place
-from .probes import Probe, is_in_zone
+from .probes import Probe, is_in_zone, united_zones
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -25,14 +25,15 @@ BoolArray = npt.NDArray[np.bool_]
 TARGET_SHARE, LEAST_MARGIN_SHARE = 0.99, 0.8
 
 #: Points of the target, and of each shell, that a draft is made for. User-set.
-_POINTS, _SHELL_POINTS = 2_000, 500
+_POINTS, _SHELL_POINTS = 4_000, 900
 #: Points of the target, and of each shell, that it is judged by. User-set.
-_FINE_POINTS, _FINE_SHELL_POINTS = 20_000, 4_000
+_FINE_POINTS, _FINE_SHELL_POINTS = 30_000, 4_000
 #: Shells that tell how much of the margin is reached beyond the least, as shares of it. User-set.
 _FURTHER_SHARES = (0.9, 1.0)
-#: Points of a dense grid, the share of its spacing that a point may lie less deep than for a pocket to be near, and how
-#: many points of pockets are taken at once. User-set.
-_DENSE_POINTS, _SHALLOW_SHARE, _LEAKS = 80_000, 0.8, 400
+#: Places of gaps between zones that are taken at once, and how deep they must lie, in mm: more than rounding. User-set.
+_LEAKS, _LEAK_RESERVE_MM = 400, 0.01
+#: Spacing on which the seams between zones are looked for, in mm. User-set.
+_SEAM_SPACING_MM = 2.0
 #: How deep a shell's points must lie in the zones to count as covered, in mm: they are discrete.
 _RESERVE_MM = 0.05
 #: How many times more than a point of the target it costs to leave out one that must be covered, and one of
@@ -125,7 +126,6 @@ class Judge:
         self.margin_mm = target.margin_mm
         self.least_mm = least_share * target.margin_mm
         evaluable = target.surface.points_ras_mm[target.is_evaluable]
-        self._target = target
         self._evaluable = cKDTree(evaluable) if len(evaluable) else None
         # A shell's points lie as far away as it was made.
         shell_mm = np.repeat([share * target.margin_mm for share in shares], [len(shell) for shell in shells])
@@ -134,9 +134,6 @@ class Judge:
         self._shorter_mm = np.where(np.arange(len(self.points)) >= len(points), _RESERVE_MM, 0.0)
         self.kept = tuple(kept)
         self._kept = is_in_zone(kept, self.points)
-        dense, is_dense_tumor, voxel_ml = target.points(_DENSE_POINTS)
-        self._dense_mm = (1000.0 * voxel_ml) ** (1.0 / 3.0)
-        self._dense = dense[is_dense_tumor | (self._away(dense) <= self.least_mm)]
 
     def _away(self, points: FloatArray) -> FloatArray:
         """Distance of points (N, 3) to the evaluable surface, (N,); infinite where there is none."""
@@ -145,36 +142,23 @@ class Judge:
         return np.asarray(self._evaluable.query(points)[0])
 
     def find_leaks(self, draft: Draft) -> bool:
-        """Whether a draft leaves out pockets that no point tells of: they become points that all drafts are judged by.
+        """Whether gaps between the zones of a draft end the margin short of the least, however small they are.
 
-        Between zones that meet such pockets are small, but the margin ends at them. They are where points on a
-        dense grid lie less deep than the grid is wide, and are looked for between its nodes.
+        Where they do, they become points that all drafts are judged by. Gaps deep in the tumor, which no margin
+        ends at, count only as far as the points of its volume see them.
         """
-        step = self._dense_mm / 3.0
-        shallow = self._dense[self._depths_mm(draft, self._dense) > -_SHALLOW_SHARE * self._dense_mm]
-        offsets = step * (np.indices((3, 3, 3)).reshape(3, -1).T - 1.0)
-        between = (shallow[:, None] + offsets).reshape(-1, 3)
-        depth = self._depths_mm(draft, between)
-        is_leak = depth > -_RESERVE_MM
-        between, depth = between[is_leak], depth[is_leak]
-        is_tumor = self._target.tumor_field.evaluate(between) < 0
-        is_must = is_tumor | (self._away(between) <= self.least_mm)
-        order = np.argsort(-depth[is_must], kind="stable")[:_LEAKS]
-        leaks, is_tumor = between[is_must][order], is_tumor[is_must][order]
+        edges = united_zones([*self.kept, *draft.probes]).open_edges(_SEAM_SPACING_MM)
+        away = self._away(edges)
+        leaks = np.flatnonzero(away <= self.least_mm)
         if not len(leaks):
             return False
-        self.points = np.concatenate([self.points, leaks])
-        self.is_tumor = np.concatenate([self.is_tumor, is_tumor])
-        self.away_mm = np.concatenate([self.away_mm, np.where(is_tumor, 0.0, self._away(leaks))])
-        self._shorter_mm = np.concatenate([self._shorter_mm, np.full(len(leaks), _RESERVE_MM)])
-        self._kept = np.concatenate([self._kept, is_in_zone(self.kept, leaks)])
+        leaks = leaks[:: max(1, len(leaks) // _LEAKS)]
+        self.points = np.concatenate([self.points, edges[leaks]])
+        self.is_tumor = np.concatenate([self.is_tumor, np.zeros(len(leaks), dtype=bool)])
+        self.away_mm = np.concatenate([self.away_mm, away[leaks]])
+        self._shorter_mm = np.concatenate([self._shorter_mm, np.full(len(leaks), _LEAK_RESERVE_MM)])
+        self._kept = np.concatenate([self._kept, is_in_zone(self.kept, edges[leaks])])
         return True
-
-    def _depths_mm(self, draft: Draft, points: FloatArray) -> FloatArray:
-        depth = draft.depths_mm(points)
-        if self.kept:
-            depth[is_in_zone(self.kept, points)] = -np.inf
-        return depth
 
     def zones(self, draft: Draft) -> list[list[BoolArray]]:
         """Which points (N,) each ablation on each line covers."""

@@ -10,6 +10,7 @@ smaller and moved for depth while all that is required stays covered.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -42,20 +43,24 @@ _DIRECTIONS, _SINGLE_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 500,
 #: How much smaller zones count while lines are chosen, in mm, one after the other. User-set.
 _LINE_RESERVES_MM = (-1.5, -0.5, 0.7)
 #: How much smaller zones count while places are chosen, in mm, and in how many rounds, each with the points that the
-#: one before left out; after so many the places are moved, too. User-set.
-_PLACE_RESERVE_MM, _PLACE_ROUNDS, _UNMOVED_ROUNDS = 0.1, 6, 2
+#: one before left out. User-set.
+_PLACE_RESERVE_MM, _PLACE_ROUNDS = 0.1, 5
 #: Directions that may help the best one, and the cosine below which one is different enough. User-set.
 _HELPERS, _HELPING_COSINE = 4, 0.94
 #: A way longer by 100 mm, or at right angles to the axial plane, costs this share of a probe. User-set.
 _LENGTH_COST, _OBLIQUE_COST = 0.15, 0.10
 #: One in so many points is used to rank directions, to choose lines, and places on them. User-set.
-_COARSE_STEP, _LINE_STEP, _PLACE_STEP = 4, 2, 2
+_COARSE_STEP, _LINE_STEP, _PLACE_STEP = 8, 4, 3
 #: Ablations that are tried in vain to take away before the rest is kept, and rounds of moving for each. User-set.
-_VAIN, _THINNING_ROUNDS = 2, 3
+_VAIN, _THINNING_ROUNDS = 2, 2
 #: Rounds in which a draft is moved, each with so many of the points that the one before left out. User-set.
 _ROUNDS, _EXTRA_POINTS = 5, 300
+#: Points that lie deeper than this in the zones do not take part when these are moved, in mm. User-set.
+_DEEP_MM = 6.0
+#: Drafts of as many lines that are moved in vain before no more of them are tried. User-set.
+_TRIES = 2
 #: Rounds in which pockets between zones are closed. User-set.
-_SEALING_ROUNDS = 4
+_SEALING_ROUNDS = 3
 #: A draft that leaves out more than the first share of the judge's points is given up, and one that leaves out more
 #: than the second when moving it did not help. User-set.
 _HOPELESS_SHARE, _NEAR_SHARE = 0.003, 0.0005
@@ -118,6 +123,7 @@ class Search:
         self.judge = Judge(target, least_share, kept)
         self.kept = tuple(kept)
         self.best: Found | None = None
+        self.tries: Counter[int] = Counter()
         self.is_cancelled = False
 
     def run(self, progress: ProgressCallback) -> Draft:
@@ -154,13 +160,16 @@ class Search:
             self._take(self._sealed(self._smallest(self.best.draft)))
 
     def _take(self, draft: Draft | None) -> Verdict | None:
-        """Keep a draft if it is the best one yet; its verdict."""
+        """Keep a draft if it is the best one yet; its verdict, for which gaps between zones are looked for."""
         if draft is None or not draft.lines:
             return None
-        found = self._judged(draft)
+        verdict = self.judge.verdict(draft)
+        if verdict.is_enough and self.judge.find_leaks(draft):
+            verdict = self.judge.verdict(draft)
+        found = Found(draft, verdict, self._cost(draft, verdict))
         if found.is_better_than(self.best):
             self.best = found
-        return found.verdict
+        return verdict
 
     def _cost(self, draft: Draft, verdict: Verdict) -> tuple[float, ...]:
         lines, ablations = float(len(draft.lines)), float(draft.ablation_count)
@@ -284,25 +293,32 @@ class Search:
         more = _MORE_LINES if self.preference is Preference.LEAST_LIVER else -1
         if best is not None and best.verdict.is_enough and len(full.lines) > len(best.draft.lines) + more:
             return
-        full = self._sealed(self._sufficient(full))
-        verdict = self._take(full)
-        if verdict is not None and verdict.is_enough:
-            self._take_places(full)
+        if self.tries[len(full.lines)] >= _TRIES:
+            return
+        full = self._sufficient(full)
+        if not self.judge.verdict(full).is_enough:
+            self.tries[len(full.lines)] += 1
+            self._take(full)
+        elif not self._take_places(full):
+            self.tries[len(full.lines)] += 1
+            self._take(self._sealed(self._without_idle(full)))
 
-    def _take_places(self, full: Draft) -> None:
-        """The fewest places on lines that are enough when they are ablated all along."""
+    def _take_places(self, full: Draft) -> bool:
+        """Whether some places are enough on lines that are enough when they are ablated all along: the fewest."""
         aims = self.aims.thinned(_PLACE_STEP)
         for number in range(_PLACE_ROUNDS):
-            spare = fewest_places(
-                full, aims, self.surroundings, self._some_settings(), _PLACE_RESERVE_MM, self.longest_mm
-            )
-            if number >= _UNMOVED_ROUNDS or self.judge.verdict(spare).is_enough:
-                spare = self._sealed(self._sufficient(spare))
-            verdict = self._take(spare)
-            if verdict is None or verdict.is_enough:
-                return
+            settings = self._some_settings()
+            spare = fewest_places(full, aims, self.surroundings, settings, _PLACE_RESERVE_MM, self.longest_mm)
+            if not spare.lines:
+                return False
             missing = self.judge.missing(spare)
+            if len(missing) <= _HOPELESS_SHARE * len(self.judge.points):
+                spare = self._sealed(self._sufficient(spare))
+                verdict = self._take(spare)
+                if verdict is not None and verdict.is_enough:
+                    return True
             aims = aims.with_must(missing[:: max(1, len(missing) // _EXTRA_POINTS)])
+        return False
 
     def _some_settings(self) -> list[ZoneSetting]:
         """The largest setting and some smaller ones, evenly by size."""
@@ -344,23 +360,18 @@ class Search:
             extra = np.concatenate([extra, missing[:: max(1, len(missing) // _EXTRA_POINTS)]])
         return best
 
-    def _sealed(self, draft: Draft) -> Draft:
-        """The draft moved until no pocket is left between its zones, or it does not help."""
-        for _ in range(_SEALING_ROUNDS):
+    def _sealed(self, draft: Draft, rounds: int = _SEALING_ROUNDS) -> Draft:
+        """The draft moved until no gap between its zones ends the margin, or it does not help."""
+        for _ in range(rounds):
             if not self.judge.verdict(draft).is_enough or not self.judge.find_leaks(draft):
                 break
-            if self.best is not None:
-                self.best = self._judged(self.best.draft)
-            draft = self._sufficient(draft)
+            draft = self._sufficient(draft, rounds)
         return draft
-
-    def _judged(self, draft: Draft) -> Found:
-        verdict = self.judge.verdict(draft)
-        return Found(draft, verdict, self._cost(draft, verdict))
 
     def _deepened(self, draft: Draft, must: FloatArray, *, sharp: bool = False, iterations: int = 40) -> Draft:
         """The draft moved for depth of points (N, 3), as far as its lines stay free."""
         edge = self.aims.edge
+        must, edge = (points[draft.depths_mm(points) > -_DEEP_MM] for points in (must, edge))
         aim = polished(draft, must, edge, self.surroundings, iterations=iterations, sharp=sharp)
         return self._toward(draft, aim)
 
@@ -405,8 +416,9 @@ class Search:
             number, m = self.judge.least_alone(self.judge.zones(draft))[vain]
             row = draft.places[number]
             fewer = draft.with_places(number, [*row[:m], *row[m + 1 :]])
-            trial = self._sealed(self._sufficient(fewer, rounds=_THINNING_ROUNDS))
-            if self.judge.verdict(trial).is_enough:
+            trial = self._sealed(self._sufficient(fewer, _THINNING_ROUNDS), _THINNING_ROUNDS)
+            verdict = self._take(trial)
+            if verdict is not None and verdict.is_enough:
                 draft, vain = self._without_idle(trial), 0
             else:
                 vain += 1

@@ -134,17 +134,20 @@ def zone_signed_distance_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLik
     Exact inside several zones, too (:mod:`.united_zones`). Raises GeometryError where no probe has
     an ablation.
     """
-    points = frames.as_points(points_ras_mm)
+    return united_zones(probes).distance_mm(frames.as_points(points_ras_mm))
+
+
+def united_zones(probes: Sequence[Probe]) -> UnitedZones:
+    """The zones of all ablations; raises GeometryError where no probe has an ablation."""
     zones = [(ablation, probe.direction) for probe in probes for ablation in probe.ablations]
     if not zones:
         raise GeometryError("probes: there is no ablation on any of them, hence no zone")
-    united = UnitedZones(
+    return UnitedZones(
         np.array([ablation.center_ras_mm for ablation, _ in zones]),
         np.array([direction for _, direction in zones]),
         np.array([0.5 * ablation.long_axis_mm for ablation, _ in zones]),
         np.array([0.5 * ablation.short_axis_mm for ablation, _ in zones]),
     )
-    return united.distance_mm(points)
 
 
 def is_in_zone(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:

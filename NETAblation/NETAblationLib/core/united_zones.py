@@ -98,12 +98,12 @@ class UnitedZones:
             covered[open_] = self.level(zone, points[open_]) < 1.0 - _LEVEL_TOLERANCE
         return covered
 
-    def open_edges(self) -> FloatArray:
-        """Places on the open parts of all seams, about a millimeter apart, and all corners; (E, 3).
+    def open_edges(self, spacing_mm: float = _SEAM_SPACING_MM) -> FloatArray:
+        """Places on the open parts of all seams, about a spacing apart, and all corners; (E, 3).
 
         Where zones leave a gap between them it ends there: a gap too small for any grid has its places, too.
         """
-        places, first, second = self._seam_places()
+        places, first, second = self._seam_places(spacing_mm)
         is_open = ~self.is_covered(places, first, second)
         return np.vstack([places[is_open], self._corners(places, first, second)])
 
@@ -154,7 +154,7 @@ class UnitedZones:
 
     def _seam_distance_mm(self, points: FloatArray) -> FloatArray:
         """Distance of points (N, 3) to the open parts of the seams, the corners at their ends included; (N,)."""
-        places, first, second = self._seam_places()
+        places, first, second = self._seam_places(_SEAM_SPACING_MM)
         corners = self._corners(places, first, second)
         is_open = ~self.is_covered(places, first, second)
         places, first, second = places[is_open], first[is_open], second[is_open]
@@ -173,12 +173,12 @@ class UnitedZones:
             nearest_mm = np.minimum(nearest_mm, distance.reshape(-1, count).min(axis=1))
         return nearest_mm
 
-    def _seam_places(self) -> tuple[FloatArray, IntArray, IntArray]:
+    def _seam_places(self, spacing_mm: float) -> tuple[FloatArray, IntArray, IntArray]:
         """Places on all seams, (S, 3), covered ones too, and the two ellipsoids that meet there, (S,) each."""
         found, firsts, seconds = [np.empty((0, 3))], [np.empty(0, int)], [np.empty(0, int)]
         reach = np.maximum(self.along_mm, self.across_mm)
         for first in range(len(self)):
-            grid = self._grid(first)
+            grid = self._grid(first, spacing_mm)
             for second in range(first + 1, len(self)):
                 if np.linalg.norm(self.centers[first] - self.centers[second]) >= reach[first] + reach[second]:
                     continue
@@ -217,11 +217,11 @@ class UnitedZones:
         """Which places (N, 3) lie on the surface of all their ellipsoids, (N,) each."""
         return np.all([np.abs(self.level(zone, places) - 1) < _LEVEL_TOLERANCE for zone in zones], axis=0)
 
-    def _grid(self, zone: int) -> FloatArray:
+    def _grid(self, zone: int, spacing_mm: float) -> FloatArray:
         """Points on an ellipsoid, (A, B, 3), from pole to pole and once around."""
         a, b = self.along_mm[zone], self.across_mm[zone]
-        turn = np.linspace(0.0, np.pi, int(np.ceil(np.pi * max(a, b) / _SEAM_SPACING_MM)) + 1)
-        around = np.linspace(0.0, 2 * np.pi, int(np.ceil(2 * np.pi * b / _SEAM_SPACING_MM)) + 1)
+        turn = np.linspace(0.0, np.pi, int(np.ceil(np.pi * max(a, b) / spacing_mm)) + 1)
+        around = np.linspace(0.0, 2 * np.pi, int(np.ceil(2 * np.pi * b / spacing_mm)) + 1)
         u = _across(self.axes[zone])
         v = np.cross(self.axes[zone], u)
         ring = np.cos(around)[:, None] * u + np.sin(around)[:, None] * v
