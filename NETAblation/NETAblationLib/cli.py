@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import anatomy, demo, fusion, lesions, margin, pet, plan, segment
+from .commands import access, anatomy, demo, fusion, lesions, margin, pet, plan, segment
 from .commands.command_line import EPILOG
 from .core.errors import Cancelled, InputError, NETAblationError
 
@@ -29,6 +29,7 @@ _COMMANDS = (
     anatomy.add_vessels,
     pet.add_suv,
     pet.add_pet_lesions,
+    access.add_access,
     plan.add_plan,
     fusion.add_fuse,
     pet.add_resample,

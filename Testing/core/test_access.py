@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from NETAblationLib.core import access
 from NETAblationLib.core.errors import ComputationError, InputError
+from NETAblationLib.core.skin import Place
 from support.shapes import ellipsoid, grid, half_space, intersection, mask_of, rotation, sphere, union, voxel_centers
 
 LOW, HIGH = (-68.0, -58.0, -36.0), (68.0, 58.0, 36.0)
@@ -38,7 +41,14 @@ def surveyed(parts=(), obstacles=None, spacing=(2.0, 2.0, 2.0), direction=None):
         name: mask_of(level, grid((-40, -42, -20), (40, 42, 20), (1.0,) * 3))
         for name, level in (obstacles or {}).items()
     }
-    return access.survey(image, liver, tumor, masks)
+    return from_all_sides(access.survey(image, liver, tumor, masks))
+
+
+def from_all_sides(surroundings):
+    """The surroundings of a patient who lies on nothing: the table's side may be entered, too."""
+    skin = surroundings.skin
+    places = np.where(skin.places == Place.TABLE_SIDE, np.uint8(Place.FREE), skin.places)
+    return dataclasses.replace(surroundings, skin=dataclasses.replace(skin, places=places))
 
 
 def free(surroundings, base, direction, tips=(0.0,), longest_mm=150.0):
@@ -140,7 +150,8 @@ def test_bone_blocks_but_not_contrast_in_the_liver_nor_noise():
     rib, vessel = sphere((8, -42, 0), 6.0), sphere((8, -20, 0), 4.0)
     speck = lambda p: np.abs(p - [8, 43, 0]).max(axis=1) - 1.5  # noqa: E731
     surroundings = surveyed([(rib, 600.0), (intersection(LIVER, vessel), 250.0), (speck, 900.0)])
-    mask, clearance = surroundings.obstacles[access.DENSE]
+    assert not surroundings.obstacles[access.DENSE][0].any()
+    mask, clearance = surroundings.obstacles[access.BONE]
     assert clearance == access.DENSE_CLEARANCE_MM
     assert np.all(rib(nodes(surroundings, mask)) < 0)
     assert not free(surroundings, (8, 0, 0), (0, 1, 0))[0].any()
@@ -188,6 +199,7 @@ def test_an_obstacle_of_one_voxel_is_not_lost_between_the_nodes():
     mask.SetOrigin((place * (-1, -1, 1) - turn @ [2.0, 2.0, 2.0]).tolist())
     body = ct([(BODY, 40.0)])
     surroundings = access.survey(body, mask_of(LIVER, body), mask_of(sphere((8, 0, 0), 5.0), body), {"clip": mask})
+    surroundings = from_all_sides(surroundings)
     assert not np.any(np.all(np.abs((nodes(surroundings, surroundings.body > 0) - place) @ turn) <= 1.0, axis=1))
     base = np.add(place, (0, 29, 0))
     assert not free(surroundings, base, (0, 1, 0))[0].any()
@@ -208,7 +220,7 @@ def test_a_tumor_left_out_of_the_liver_mask_still_holds_a_tip():
     image = ct([(BODY, 40.0)])
     tumor = sphere((8, 0, 0), 12.0)
     liver = mask_of(lambda p: np.maximum(LIVER(p), -tumor(p)), image)
-    surroundings = access.survey(image, liver, mask_of(tumor, image), NOTHING)
+    surroundings = from_all_sides(access.survey(image, liver, mask_of(tumor, image), NOTHING))
     assert free(surroundings, (8, 0, 0), (0, 1, 0))[0].all()
 
 

@@ -233,8 +233,12 @@ def _closed(part: BoolArray, radius: float) -> BoolArray:
     if not part.any():
         return part
     pad = int(radius) + 2
-    near = ndimage.distance_transform_edt(~np.pad(part, pad)) <= radius
-    return np.asarray(ndimage.distance_transform_edt(near) > radius)[pad:-pad, pad:-pad]
+    # Beyond its box a part closes nothing.
+    box = ndimage.find_objects(part.view(np.uint8))[0]
+    near = ndimage.distance_transform_edt(~np.pad(part[box], pad)) <= radius
+    closed = np.zeros(part.shape, dtype=bool)
+    closed[box] = (ndimage.distance_transform_edt(near) > radius)[pad:-pad, pad:-pad]
+    return closed
 
 
 def _cavities(tissue: BoolArray, body: BoolArray, hu: FloatArray, known: BoolArray, spacing_mm: float) -> BoolArray:

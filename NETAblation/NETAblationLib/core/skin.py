@@ -36,6 +36,7 @@ class Place(IntEnum):
     TABLE_SIDE = 1
     COVERED = 2
     CUT = 3
+    NO_GO = 4
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Skin:
     """The closed surface of the body and the `Place` of each of its points, (N,) uint8.
 
     TABLE_SIDE faces or touches the table (where none is seen, the patient is taken to lie on the back, and
-    `is_table_seen` is False); COVERED faces or touches a limb; CUT is where the field of view ends, so not skin.
+    `is_table_seen` is False); COVERED faces or touches a limb; CUT is where the field of view ends, so not skin; NO_GO
+    is where the user allows none, which no image shows.
     """
 
     surface: Surface
