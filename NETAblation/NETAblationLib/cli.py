@@ -1,7 +1,8 @@
 """The `netablation` command: every step of the chain, for people and for machines.
 
 Exit codes: 0 done, 2 bad input, 1 failure. Progress and messages go to standard error,
-results to files and, for `--json -`, to standard output. Nothing leaves the machine.
+results to files and, for `--json -`, to standard output. Nothing leaves the machine but what
+`trajectories --igtl` sends to the navigation system that it names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import access, anatomy, demo, fusion, lesions, margin, pet, plan, segment
+from .commands import access, anatomy, demo, devices, fusion, lesions, margin, pet, plan, segment, trajectories
 from .commands.command_line import EPILOG
 from .core.errors import Cancelled, InputError, NETAblationError
 
@@ -30,7 +31,9 @@ _COMMANDS = (
     pet.add_suv,
     pet.add_pet_lesions,
     access.add_access,
+    devices.add_devices,
     plan.add_plan,
+    trajectories.add_trajectories,
     fusion.add_fuse,
     pet.add_resample,
     margin.add_margin,

@@ -167,18 +167,19 @@ def test_after_a_thousand_moves_all_is_as_measured_anew_to_the_last_bit():
         else:
             found = plan.move(int(rng.integers(len(plan.probes))), random_probe(rng, most=2))
         if step % 100 == 99:
-            assert equal(found, measured.measure(plan.probes))
-            assert equal(found, plan.coverage())
+            assert equal(found.coverage, measured.measure(plan.probes))
+            assert equal(found.coverage, plan.result().coverage)
 
 
 def test_without_probes_nothing_is_covered():
     plan = LivePlan(measure())
-    found = plan.coverage()
+    found = plan.result().coverage
     assert found.tumor_coverage_fraction == found.target_coverage_fraction == found.zone_volume_ml == 0.0
     assert found.predicted_mam_mm == -np.inf
     added = plan.add(probe_at(CENTER))
-    assert equal(added, measure().measure([probe_at(CENTER)]))
-    assert equal(plan.remove(0), found)
+    assert added.paths == ()
+    assert equal(added.coverage, measure().measure([probe_at(CENTER)]))
+    assert equal(plan.remove(0).coverage, found)
 
 
 def test_what_cannot_be_moved_or_counted_is_refused():

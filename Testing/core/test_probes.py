@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -247,7 +248,11 @@ def test_probes_survive_json_unchanged_and_have_the_keys_agreed():
     probe = probe_along((1, 2, -0.3), (0.1, 42.0, 39.0), (-15.7, 35.0, 32.0), through=np.array([1 / 3, 2 / 7, 9.1]))
     document = json.loads(json.dumps(probe.to_dict(), allow_nan=False))
     assert Probe.from_dict(document) == probe
-    assert set(document) == {"entry_ras_mm", "tip_ras_mm", "length_mm", "ablations"}
+    assert set(document) == {"entry_ras_mm", "tip_ras_mm", "length_mm", "ablations", "device"}
+    named = dataclasses.replace(probe, device="emprint-mwa")
+    assert Probe.from_dict(named.to_dict()) == named
+    del document["device"]  # as earlier releases wrote it
+    assert Probe.from_dict(document) == probe
     assert set(document["ablations"][0]) == {"setting", "center_ras_mm", "short_axis_mm", "long_axis_mm"}
     assert document["length_mm"] == pytest.approx(150.0)
 

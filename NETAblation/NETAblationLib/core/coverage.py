@@ -7,7 +7,7 @@ of the united zones (:mod:`.united_zones`) at every point of the tumor's surface
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,21 +194,21 @@ class ZoneCounts:
         """Covered cells (3,) of the grid around by kind: outside the liver, liver, tumor."""
         return self._covered[1]
 
-    def add(self, reaches: Iterable[ZoneReach]) -> None:
+    def add(self, reaches: Sequence[ZoneReach]) -> None:
         """Count some zones more; raises InputError where there are more than a byte can count."""
+        if self._zones + len(reaches) > _MOST_ABLATIONS:
+            raise InputError(f"plan: more than {_MOST_ABLATIONS} ablations cannot be measured together")
+        self._zones += len(reaches)
         for row in reaches:
-            if self._zones == _MOST_ABLATIONS:
-                raise InputError(f"plan: more than {_MOST_ABLATIONS} ablations cannot be measured together")
-            self._zones += 1
             for grid, cells in enumerate((row.cells, row.cells_around)):
                 before = self._counts[grid][cells]
                 self._counts[grid][cells] = before + np.uint8(1)
                 self._covered[grid] += np.bincount(self._kinds[grid][cells[before == 0]], minlength=3)
 
-    def remove(self, reaches: Iterable[ZoneReach]) -> None:
+    def remove(self, reaches: Sequence[ZoneReach]) -> None:
         """Take off zones that have been added."""
+        self._zones -= len(reaches)
         for row in reaches:
-            self._zones -= 1
             for grid, cells in enumerate((row.cells, row.cells_around)):
                 after = self._counts[grid][cells] - np.uint8(1)
                 self._counts[grid][cells] = after

@@ -63,11 +63,15 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe from its entry in the skin to its deepest tip, (3,) each in RAS mm, with its ablations."""
+    """A probe from its entry in the skin to its deepest tip, (3,) each in RAS mm, with its ablations.
+
+    `device` is the id of its device in the catalogue, empty where that is not known.
+    """
 
     entry_ras_mm: Point
     tip_ras_mm: Point
     ablations: tuple[Ablation, ...]
+    device: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a probe without length and ablations beside its line; raises GeometryError."""
@@ -100,6 +104,7 @@ class Probe:
             "tip_ras_mm": list(self.tip_ras_mm),
             "length_mm": self.length_mm,
             "ablations": [ablation.to_dict() for ablation in self.ablations],
+            "device": self.device,
         }
 
     @classmethod
@@ -112,8 +117,9 @@ class Probe:
                 )
                 for row in document["ablations"]
             )
-            return cls(document["entry_ras_mm"], document["tip_ras_mm"], ablations)
-        except (KeyError, TypeError, ValueError) as error:
+            device = str(document.get("device", ""))  # earlier releases wrote none
+            return cls(document["entry_ras_mm"], document["tip_ras_mm"], ablations, device)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"probe: the document is not one of this release ({error!r})") from error
 
 
