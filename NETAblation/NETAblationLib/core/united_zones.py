@@ -38,8 +38,8 @@ _WELL_COVERED = 0.985
 _SUBDIVISIONS = 3
 #: Steps that carry a point near a seam onto it; two reach 1e-4 mm.
 _SEAM_STEPS = 2
-#: Quadrics and points whose values are computed at a time.
-_BLOCK = 1_000
+#: Values of quadrics at points that are computed at a time.
+_BLOCK = 25_000
 #: Segments of seams that are tried, those with the nearest middles: a longer one beside may be nearer.
 _SEGMENTS_TRIED = 2
 #: Most that a point of a segment is moved to lie on its seam, in mm: segments of 3 mm are within 0.1 mm.
@@ -133,10 +133,11 @@ def union_depth_mm(
     inside = np.flatnonzero(depth > 0)
     if len(zones) == 1 or not len(inside):
         return depth
-    quadrics = quadrics_of(zones, origin_ras_mm)
+    centers, directions, along, across = _arrays(zones)
+    quadrics = quadrics_of(centers - origin_ras_mm, directions, along, across)
     seams, meets = _seams(zones, quadrics, origin_ras_mm)
     foot = _foot_points(zones, found, deepest[inside], inside, points_mm, origin_ras_mm)
-    level = _products(quadrics.astype(np.float32), _terms(foot))
+    level = products(quadrics.astype(np.float32), terms_of(foot))
     hidden = inside[((level < _COVERED_BELOW) & meets[:, deepest[inside]]).any(axis=0)]
     if len(hidden) and len(seams.start_mm):
         depth[hidden] = np.maximum(depth[hidden], seams.distance_mm(points_mm[hidden].astype(np.float64)))
@@ -224,7 +225,7 @@ def _seams(zones: Sequence[Zone], quadrics: FloatArray, origin: FloatArray) -> t
     on_sphere = _on_unit_sphere(quadrics[other], to_surface[one], centers[one])
     level = np.empty((count, len(vertices), count))
     for n, quadric in enumerate(on_sphere.reshape(count, count, 10)):
-        level[n] = _products(terms, quadric)
+        level[n] = products(terms, quadric)
         level[n, :, n] = np.inf
     # Eight zones share a byte, for each triangle, its zone and its corners: (T, Z, ceil(Z / 8)) each.
     covers, covers_well = _packed_rows(level < 1.0), _packed_rows(level < _WELL_COVERED)
@@ -292,7 +293,7 @@ def _open_shares(
     rows = np.arange(len(start))
     levels = []
     for place in (start, 0.5 * (start + end), end):
-        level = _products(_terms(place), quadrics)
+        level = products(terms_of(place), quadrics)
         level[rows, one] = level[rows, other] = np.inf
         levels.append(level)
     at_start, at_middle, at_end = levels
@@ -345,21 +346,23 @@ def _onto_seam(place: FloatArray, first: FloatArray, second: FloatArray) -> Floa
 # --- quadrics -----------------------------------------------------------------------------
 
 
-def _terms(points: npt.NDArray) -> npt.NDArray:
-    """1, x, y, z, xx, yy, zz, xy, xz, yz of points (N, 3), (N, 10)."""
+def terms_of(points: npt.NDArray) -> npt.NDArray:
+    """The terms 1, x, y, z, xx, yy, zz, xy, xz, yz of points (N, 3), (N, 10)."""
     x, y, z = points.T
     return np.stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], axis=1)
 
 
-def _products(first: npt.NDArray, second: npt.NDArray) -> npt.NDArray:
+def products(first: npt.NDArray, second: npt.NDArray) -> npt.NDArray:
     """Values (N, M) of quadrics at points, from the coefficients (N, 10) of one and the terms (M, 10) of the other.
 
     In blocks so small that they are not worth several threads, which cost more time than they save here.
     """
     values = np.empty((len(first), len(second)), dtype=first.dtype)
-    for row in range(0, len(first), _BLOCK):
-        for column in range(0, len(second), _BLOCK):
-            block = slice(row, row + _BLOCK), slice(column, column + _BLOCK)
+    rows = max(1, _BLOCK // max(1, min(len(second), _BLOCK)))
+    columns = max(1, _BLOCK // rows)
+    for row in range(0, len(first), rows):
+        for column in range(0, len(second), columns):
+            block = slice(row, row + rows), slice(column, column + columns)
             np.matmul(first[block[0]], second[block[1]].T, out=values[block])
     return values
 
@@ -383,14 +386,17 @@ def _packed(constant: FloatArray, linear: FloatArray, matrix: FloatArray) -> Flo
     return np.stack([constant, *(linear[..., n] for n in range(3)), *diagonal, *mixed], axis=-1)
 
 
-def quadrics_of(zones: Sequence[Zone], origin_ras_mm: FloatArray) -> FloatArray:
-    """The ten coefficients (Z, 10) of each zone: 1 on its surface, less inside, relative to an origin (3,)."""
-    center, direction, along, across = _arrays(zones)
-    center = center - origin_ras_mm
-    stretch = along**-2 - across**-2
-    matrix = across[:, None, None] ** -2 * np.eye(3) + stretch[:, None, None] * _outer(direction)
-    linear = np.einsum("nij,nj->ni", matrix, center)
-    return _packed((linear * center).sum(axis=1), -2.0 * linear, matrix)
+def quadrics_of(
+    centers_mm: FloatArray, directions: FloatArray, along_mm: FloatArray, across_mm: FloatArray
+) -> FloatArray:
+    """The ten coefficients (Z, 10), in the order of :func:`terms_of`, of zones: 1 on the surface, less inside.
+
+    From centers (Z, 3), unit directions (Z, 3) and half axes along and across the probe, (Z,) each, in mm.
+    """
+    stretch = along_mm**-2.0 - across_mm**-2.0
+    matrix = across_mm[:, None, None] ** -2.0 * np.eye(3) + stretch[:, None, None] * _outer(directions)
+    linear = np.einsum("nij,nj->ni", matrix, centers_mm)
+    return _packed((linear * centers_mm).sum(axis=1), -2.0 * linear, matrix)
 
 
 def _arrays(zones: Sequence[Zone]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -466,4 +472,4 @@ def _unit_mesh() -> tuple[FloatArray, IntArray, FloatArray]:
         vertices = np.concatenate([vertices, vertices[unique].mean(axis=1)])
         triangles = np.concatenate([np.stack(t, axis=1) for t in ((i, a, c), (a, j, b), (c, b, k), (a, b, c))])
     vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
-    return vertices, triangles, _terms(vertices)
+    return vertices, triangles, terms_of(vertices)
