@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -25,7 +26,7 @@ from .errors import GeometryError, InputError
 from .placement import across
 from .probes import Ablation, Probe
 from .targets import Target
-from .united_zones import Zone, products, quadrics_of, terms_of
+from .united_zones import Zone, feet, products, quadrics_of, terms_of, union_depth_mm
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -45,14 +46,17 @@ ENOUGH_TUMOR_FRACTION = 0.995
 #: Share of the margin asked for that is reported beside all of it. User-set.
 _MOST_OF_MARGIN = 0.8
 
-#: Points of the tumor's surface from which the surfaces around are made, and points within the target. User-set.
-_RAYS, _VOLUME_POINTS = 1_200, 2_500
+#: Points of the tumor's surface from which the surfaces around are made, half of them spread evenly and half where the
+#: plan's margin is least, and points within the target. User-set.
+_RAYS, _VOLUME_POINTS = 3_000, 3_000
 #: The same where plans are tried one after the other.
 _TRIED_RAYS, _TRIED_VOLUME_POINTS, _TRIED_DRAWS = 500, 1_000, 250
 #: Distance of the surfaces around the tumor, at most, and how far beyond the margin they reach, in mm. User-set.
 _STEP_MM, _BEYOND_MM = 2.0, 4.0
 #: Smallest and largest factor of a zone's size that is drawn: no other has been seen. User-set.
 _SIZE_RANGE = (0.5, 1.5)
+#: Draws from which the gain of the mean least margin is told, which only ranks probes. User-set.
+_GAIN_DRAWS = 250
 #: Draws that are worked on at a time, which bounds the memory.
 _DRAWS_AT_ONCE = 50
 #: How far probes are shifted in search of a better chance, in mm, one after the other, and rounds of each. User-set.
@@ -127,13 +131,14 @@ class Gain:
 class PlanRobustness:
     """How sure a plan is.
 
-    `chances` by name: "tumor_covered" (all of its surface and 99.5 % of its volume), "margin_0", "margin_80_percent" and
-    "margin_asked" (the margin over the evaluable surface is at least 0, 80 % and 100 % of what was asked for; missing
-    where nothing is evaluable). `mam_mm`, `tumor_coverage_fraction` and `target_coverage_fraction` have the 5th, 50th
-    and 95th percentile over the draws ("p05", "p50", "p95"); no MAM above `mam_at_most_mm` is told apart, and it is
-    None where nothing is evaluable. `gains` (one each probe) say what it would bring were that probe placed
-    exactly, with zones of exactly the size expected, and all else drawn as before; the most sensitive probe is that
-    with the largest gain of the mean least margin (of the mean of the chances where nothing is evaluable).
+    `chances` by name: "tumor_covered" (all of its surface and 99.5 % of its volume), "margin_0", "margin_80_percent"
+    and "margin_asked" (the margin over the evaluable surface is at least 0, 80 % and 100 % of what was asked for;
+    missing where nothing is evaluable). `mam_mm`, `tumor_coverage_fraction` and `target_coverage_fraction` have the
+    5th, 50th and 95th percentile over the draws ("p05", "p50", "p95"); no MAM above `mam_at_most_mm` is told apart, it
+    is up to 0.3 mm too large beside a seam of zones, which the chances are not, and None where nothing is evaluable.
+    `gains` (one each probe) say what it would bring were that probe placed exactly, with zones of exactly the size
+    expected, and all else drawn as before; the most sensitive probe is that with the largest gain of the mean least
+    margin (of the mean of the chances where nothing is evaluable).
     """
 
     draws: int
@@ -156,6 +161,10 @@ class PlanRobustness:
     def mean_chance(self) -> float:
         """Mean of the chances: what :func:`robust_placement` raises."""
         return float(np.mean([chance.fraction for chance in self.chances.values()]))
+
+    @property
+    def _rank(self) -> tuple[float, float]:
+        return self.mean_chance, 0.0 if self.mam_mm is None else self.mam_mm["p50"]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -188,9 +197,9 @@ def plan_robustness(
     gives the same numbers. Raises InputError for less than one draw and GeometryError for a plan without an ablation.
     """
     errors = errors or Errors()
-    cloud = _Cloud.of(target, _RAYS, _VOLUME_POINTS)
     lots = _Lots.of(probes, errors, device, draws, seed)
-    zones = _zones(probes)
+    zones = [zone for probe in probes for zone in Zone.of(probe)]
+    cloud = _Cloud.of(target, _weakest(target, zones, _RAYS), _VOLUME_POINTS)
     near = cloud.undecided(zones, lots)
     reached = [near.reached(zone, number, lots) for number, zone in enumerate(zones)]
     counted = [_counted(near, zones, reached, lots, block) for block in lots.blocks()]
@@ -203,7 +212,8 @@ def plan_robustness(
         joined["open_without"], joined["tumor_without"], joined["mam_without_mm"], strict=True
     ):
         chance = np.mean([near.happens(open_without, tumor_without, name).mean() for name in names])
-        gains.append(Gain(float(chance) - base, float((least_without - joined["mam_mm"]).mean())))
+        rise = least_without - joined["mam_mm"][: len(least_without)]
+        gains.append(Gain(float(chance) - base, float(rise.mean())))
     return PlanRobustness(
         draws=draws,
         seed=seed,
@@ -229,11 +239,11 @@ def robust_placement(
     """Shift probes, beside and along their lines, so that the chances of :func:`plan_robustness` rise.
 
     Only to places that `is_allowed`. All plans are tried on the same draws, so that none wins by luck; what is
-    returned has a mean chance no lower than the start on the draws of :func:`plan_robustness` with that seed, else it
-    is the start. The same seed gives the same probes.
+    returned has a higher mean chance than the start on the draws of :func:`plan_robustness` with that seed, or the same
+    and a higher middle MAM; else it is the start. The same seed gives the same probes.
     """
     errors = errors or Errors()
-    cloud = _Cloud.of(target, _TRIED_RAYS, _TRIED_VOLUME_POINTS)
+    cloud = _Cloud.of(target, _thinned(target, _TRIED_RAYS), _TRIED_VOLUME_POINTS)
     lots = _Lots.of(probes, errors, device, _TRIED_DRAWS, seed + 1)
     best = list(probes)
     levels = [cloud.levels_of(probe, number, lots) for number, probe in enumerate(best)]
@@ -254,9 +264,8 @@ def robust_placement(
             if score <= before:
                 break
     options: dict[str, Any] = {"errors": errors, "device": device, "seed": seed}
-    start = plan_robustness(target, probes, **options)
-    end = plan_robustness(target, best, **options)
-    return tuple(best) if end.mean_chance > start.mean_chance else tuple(probes)
+    start, end = (plan_robustness(target, plan, **options)._rank for plan in (probes, best))
+    return tuple(best) if end > start else tuple(probes)
 
 
 def shifted(probe: Probe, shift_mm: npt.ArrayLike) -> Probe:
@@ -343,10 +352,6 @@ class _Lots:
         return float(lengths.max())
 
 
-def _zones(probes: Sequence[Probe]) -> list[Zone]:
-    return [zone for probe in probes for zone in Zone.of(probe)]
-
-
 # --- what is asked ------------------------------------------------------------------------
 
 
@@ -372,12 +377,12 @@ class _Cloud:
     origin: FloatArray
 
     @classmethod
-    def of(cls, target: Target, rays: int, volume_points: int) -> _Cloud:
+    def of(cls, target: Target, chosen: IntArray, volume_points: int) -> _Cloud:
+        """From the points of the tumor's surface with the numbers `chosen`, and about so many within the target."""
         most = _MOST_OF_MARGIN * target.margin_mm
         within = np.linspace(0.0, most, int(np.ceil(most / _STEP_MM)) + 1)
         beyond = target.margin_mm + _STEP_MM * np.arange(_BEYOND_MM / _STEP_MM + 1)
         levels = np.unique(np.round(np.concatenate([within, beyond]), 9))
-        chosen = _thinned(target, rays)
         surface, normals = target.surface.points_ras_mm[chosen], target.surface.point_normals[chosen]
         evaluable = target.is_evaluable[chosen]
         points, level, counts, distance = [surface], [np.zeros(len(surface))], [evaluable], [np.zeros(len(surface))]
@@ -458,9 +463,9 @@ class _Cloud:
         starts = np.searchsorted(self.level, np.arange(-2, len(self.levels_mm) + 1)).tolist()
         surface = starts[2] + int(np.count_nonzero(~self.is_evaluable[starts[2] : starts[3]]))
         rows = [uncovered[starts[2] : starts[3]], uncovered[surface : starts[3]]]
-        rows += [uncovered[a:b] for a, b in zip(starts[3:-1], starts[4:], strict=True)]
+        rows += [uncovered[a:b] for a, b in pairwise(starts[3:])]
         by_level = np.array([np.logical_or.reduce(row, axis=0) for row in rows])
-        margin, tumor = (uncovered[a:b] for a, b in zip(starts[:2], starts[1:3], strict=True))
+        margin, tumor = (uncovered[a:b] for a, b in pairwise(starts[:3]))
         open_tumor, open_margin = (part.sum(axis=0, dtype=np.int64) for part in (tumor, margin))
         all_tumor, all_margin = len(tumor) + self.settled[0], len(margin) + self.settled[1]
         return (
@@ -478,13 +483,16 @@ class _Cloud:
         levels = self.levels_mm
         first = np.where(is_open[1:].any(axis=0), is_open[1:].argmax(axis=0), len(levels))
         least = np.full(len(first), levels[-1])
-        point, draw = np.nonzero(uncovered & (self.level[:, None] == first) & self.is_evaluable[:, None])
-        if not len(point):
-            return least
-        away = np.full(len(point), np.inf)
-        for quadric in quadrics:
-            np.minimum(away, _near_mm(self.points_mm[point], quadric[draw].astype(np.float64)), out=away)
-        np.minimum.at(least, draw, self.distance_mm[point] - away)
+        for number in np.unique(first[first < len(levels)]).tolist():
+            start, stop = np.searchsorted(self.level, [number, number + 1])
+            draws = np.flatnonzero(first == number)
+            point, which = np.nonzero(uncovered[start:stop, draws] & self.is_evaluable[start:stop, None])
+            point, draw = point + start, draws[which]
+            terms, points = terms_of(self.points_mm[point]).T, self.points_mm[point].T
+            away = np.full(len(point), np.inf)
+            for quadric in quadrics:
+                np.minimum(away, _near_mm(points, terms, quadric.T[:, draw].astype(np.float64)), out=away)
+            np.minimum.at(least, draw, self.distance_mm[point] - away)
         within = (first > 0) & (first < len(levels))
         least[within] = np.maximum(least[within], levels[first[within] - 1])
         return least
@@ -530,7 +538,9 @@ def _counted(
         left = (count == covers[probe]) & ~covers_exact[probe]
         by_level, tumor_without, _ = cloud.opened(left)
         mixed = [exact[n] if lots.probe_of_zone[n] == probe else quadrics[n] for n in range(len(zones))]
-        without.append((by_level, tumor_without, cloud.least_mm(left, by_level, mixed)))
+        first = slice(0, max(0, _GAIN_DRAWS - block.start))
+        least = cloud.least_mm(left[:, first], by_level[:, first], [quadric[first] for quadric in mixed])
+        without.append((by_level, tumor_without, least))
     return {
         "open": is_open,
         "tumor": tumor,
@@ -542,18 +552,18 @@ def _counted(
     }
 
 
-def _near_mm(points: FloatArray, quadric: FloatArray) -> FloatArray:
-    """Distance (N,) of points (N, 3) outside of a zone each, given by its quadric (N, 10), to first order.
+def _near_mm(points: FloatArray, terms: FloatArray, quadric: FloatArray) -> FloatArray:
+    """Distance (N,) of points (3, N) with terms (10, N) outside of a zone each, by its quadric (10, N), to first order.
 
-    As :func:`.probes.near_distance_mm`; exact for a ball. With the level F, whose square root is a norm, the distance is
-    about (sqrt(F) - 1) over the slope of sqrt(F).
+    As :func:`.probes.near_distance_mm`; exact for a ball. With the level F, whose square root is a norm, the
+    distance is about (sqrt(F) - 1) over the slope of sqrt(F).
     """
-    x, y, z = points.T
-    _, p, q, r, a, b, c, d, f, g = quadric.T
-    level = (terms_of(points) * quadric).sum(axis=1)
-    along = [p + 2 * a * x + d * y + f * z, q + d * x + 2 * b * y + g * z, r + f * x + g * y + 2 * c * z]
-    root = np.sqrt(np.maximum(level, 0.0))
-    slope = np.sqrt(along[0] ** 2 + along[1] ** 2 + along[2] ** 2) / np.maximum(2.0 * root, 1e-9)
+    x, y, z = points
+    _, p, q, r, a, b, c, d, f, g = quadric
+    level = np.einsum("ij,ij->j", terms, quadric)
+    u, v, w = p + 2 * a * x + d * y + f * z, q + d * x + 2 * b * y + g * z, r + f * x + g * y + 2 * c * z
+    root = np.sqrt(np.maximum(level, 1e-12))
+    slope = np.sqrt(u * u + v * v + w * w) / (2.0 * root)
     return np.maximum((root - 1.0) / np.maximum(slope, 1e-9), 0.0)
 
 
@@ -564,6 +574,17 @@ def _thinned(target: Target, count: int) -> IntArray:
     cells = np.floor(points / edge_mm).astype(np.int64)
     _, first = np.unique(cells, axis=0, return_index=True)
     return np.sort(first)
+
+
+def _weakest(target: Target, zones: Sequence[Zone], count: int) -> IntArray:
+    """Numbers of about `count` points of the surface: half spread evenly, half those with the least margin."""
+    points = target.surface.points_ras_mm
+    if len(points) <= count:
+        return np.arange(len(points))
+    origin = target.center_ras_mm
+    near = (points - origin).astype(np.float32)
+    margin = union_depth_mm(zones, [feet(zone, near, origin) for zone in zones], near, origin)
+    return np.union1d(_thinned(target, count // 2), np.argsort(margin, kind="stable")[: count // 2])
 
 
 def _percentiles(values: FloatArray) -> dict[str, float]:

@@ -317,13 +317,13 @@ def _open_shares(
 def _crossing(
     apex: FloatArray, base: FloatArray, at_apex: FloatArray, at_base: FloatArray, quadric: FloatArray
 ) -> FloatArray:
-    """Where arcs (3, N) of the unit sphere cross a quadric each, (10, N): three steps of false position; (3, N)."""
+    """Where arcs (3, N) of the unit sphere cross a quadric each, (10, N): two steps of false position; (3, N)."""
     low, high = np.zeros(apex.shape[1]), np.ones(apex.shape[1])
     at_low, at_high = at_apex - 1.0, at_base - 1.0
-    for step in range(3):
+    for step in range(2):
         place = apex + (low + (high - low) * at_low / (at_low - at_high)) * (base - apex)
         place /= np.sqrt((place * place).sum(axis=0))
-        if step < 2:
+        if step < 1:
             share = low + (high - low) * at_low / (at_low - at_high)
             value = _level(place, quadric) - 1.0
             is_low = (value < 0) == (at_low < 0)
