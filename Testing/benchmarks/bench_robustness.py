@@ -13,7 +13,7 @@ from NETAblationLib.core import access
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.path_checks import check_path
 from NETAblationLib.core.planning import plan_probes
-from NETAblationLib.core.probes import Ablation, Probe
+from NETAblationLib.core.probes import Ablation, Probe, zone_surface
 from NETAblationLib.core.robustness import Errors, plan_robustness, robust_placement
 from NETAblationLib.core.targets import Target
 from support.shapes import Level, ellipsoid, grid, mask_of, rotation, sphere
@@ -60,7 +60,7 @@ def main() -> None:
     print(f"\n1000 draws, 60 mm lesion, 6 probes of 3 ablations: {cpu:.2f} s of processor time, {wall:.2f} s wall")
     print(
         f"\n{'lesion':16s} {'margin':>6s} {'probes':>6s} {'plan':7s} {'tumor %':>8s} {'MAM>=0 %':>9s} {'>=80 %':>7s} "
-        f"{'asked %':>8s} {'MAM p05':>8s} {'p50':>6s} {'CPU s':>6s}"
+        f"{'asked %':>8s} {'MAM p05':>8s} {'p50':>6s} {'zone ml':>8s} {'CPU s':>6s}"
     )
     device = load_catalogue()["emprint-mwa"]
     for name, level, margin_mm in _LESIONS:
@@ -75,14 +75,16 @@ def main() -> None:
         start_s = time.process_time()
         surer = robust_placement(target, probes, device=device, is_allowed=is_free)
         seconds = time.process_time() - start_s
-        for kind, plan in (("planned", probes), ("surer", surer)):
+        larger = robust_placement(target, probes, device=device, is_allowed=is_free, may_enlarge=True)
+        for kind, plan in (("planned", probes), ("shifted", surer), ("larger", larger)):
             # Draws that the search has not seen.
             found = plan_robustness(target, plan, device=device, seed=99)
             shares = [100 * chance.fraction for chance in found.chances.values()]
             mam = found.mam_mm or {}
             print(
                 f"{name:16s} {margin_mm:6.0f} {len(plan):6d} {kind:7s} {shares[0]:8.1f} {shares[1]:9.1f} "
-                f"{shares[2]:7.1f} {shares[3]:8.1f} {mam['p05']:8.1f} {mam['p50']:6.1f} {seconds if kind == 'surer' else 0.0:6.1f}",
+                f"{shares[2]:7.1f} {shares[3]:8.1f} {mam['p05']:8.1f} {mam['p50']:6.1f} "
+                f"{zone_surface(plan).volume_ml:8.0f} {seconds if kind == 'shifted' else 0.0:6.1f}",
                 flush=True,
             )
 

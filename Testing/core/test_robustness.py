@@ -203,3 +203,30 @@ def test_what_cannot_be_drawn_is_refused():
         plan_robustness(ball(), [probe_at(CENTER, 30.0)], draws=0)
     with pytest.raises(GeometryError, match="no ablation"):
         plan_robustness(ball(), [probe_at(CENTER)], draws=5)
+
+
+def test_zones_grow_only_where_they_may_and_their_tips_with_them():
+    device = load_catalogue()["emprint-mwa"]
+    small = min(device.plannable_settings, key=lambda setting: setting.short_axis_mm)
+    ablation = ablation_at_tip(small, CENTER + small.center_to_tip_mm * ALONG, ALONG)
+    start = (Probe(tuple(CENTER - 90 * ALONG), tuple(CENTER + small.center_to_tip_mm * ALONG), (ablation,)),)
+    assert robust_placement(ball(), start, device=device)[0].ablations[0].setting == small.name
+    (grown,) = robust_placement(ball(), start, device=device, may_enlarge=True)
+    setting = device.setting(grown.ablations[0].setting)
+    assert grown.ablations[0].short_axis_mm == setting.short_axis_mm > small.short_axis_mm
+    assert grown.ablations[0].long_axis_mm == setting.long_axis_mm
+    ahead = np.dot(np.subtract(grown.tip_ras_mm, grown.ablations[0].center_ras_mm), grown.direction)
+    assert ahead == pytest.approx(setting.center_to_tip_mm)
+    before, after = (plan_robustness(ball(), plan, device=device).mean_chance for plan in (start, (grown,)))
+    assert after > before + 0.1
+
+
+def test_ablations_drawn_too_close_are_drawn_apart():
+    long = np.array([1.0, 0.0, 0.0])
+    close = probe_at(np.zeros(3), 34.0, 34.0, direction=long, apart_mm=6.0)
+    (apart,) = robust_placement(oblong(), [close])
+    places = [row.center_ras_mm[0] for row in apart.ablations]
+    assert abs(places[1] - places[0]) > 8.0
+    # The tip stays as far ahead of the deepest zone.
+    ahead = apart.tip_ras_mm[0] - max(places)
+    assert ahead == pytest.approx(close.tip_ras_mm[0] - max(row.center_ras_mm[0] for row in close.ablations))

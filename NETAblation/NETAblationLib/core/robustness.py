@@ -61,6 +61,8 @@ _GAIN_DRAWS = 250
 _DRAWS_AT_ONCE = 50
 #: How far probes are shifted in search of a better chance, in mm, one after the other, and rounds of each. User-set.
 _SHIFTS_MM, _ROUNDS = (3.0, 1.5, 0.75), 3
+#: What a larger zone has to bring to the mean chance. User-set.
+_LEAST_GAIN = 0.01
 #: What the depth of the worst point counts beside the chances, where these alone do not tell two plans apart.
 _DEPTH_WEIGHT = 0.2
 
@@ -234,11 +236,13 @@ def robust_placement(
     errors: Errors | None = None,
     device: Device | None = None,
     seed: int = 0,
+    may_enlarge: bool = False,
     is_allowed: Callable[[Probe], bool] = lambda probe: True,
 ) -> tuple[Probe, ...]:
-    """Shift probes, beside and along their lines, so that the chances of :func:`plan_robustness` rise.
+    """Shift probes, beside and along their lines, and ablations along them so that :func:`plan_robustness` rises.
 
-    Only to places that `is_allowed`. All plans are tried on the same draws, so that none wins by luck; what is
+    Only to places that `is_allowed`. `may_enlarge`: zones may also take a larger setting of `device` where that brings
+    at least a hundredth; it loses more liver. All plans are tried on the same draws, so that none wins by luck; what is
     returned has a higher mean chance than the start on the draws of :func:`plan_robustness` with that seed, or the same
     and a higher middle MAM; else it is the start. The same seed gives the same probes.
     """
@@ -254,12 +258,10 @@ def robust_placement(
             for number in range(len(best)):
                 others = [row for m, row in enumerate(levels) if m != number]
                 rest = np.minimum.reduce(others) if others else np.full_like(levels[0], np.inf)
-                direction = best[number].direction
-                for way in np.concatenate([across(direction), -across(direction), [direction, -direction]]):
-                    trial = shifted(best[number], shift_mm * way)
+                for trial, least_gain in _trials(best[number], shift_mm, device if may_enlarge else None):
                     level = cloud.levels_of(trial, number, lots)
                     found = cloud.score(np.minimum(rest, level))
-                    if found > score and is_allowed(trial):
+                    if found > score + least_gain and is_allowed(trial):
                         best[number], levels[number], score = trial, level, found
             if score <= before:
                 break
@@ -268,20 +270,58 @@ def robust_placement(
     return tuple(best) if end > start else tuple(probes)
 
 
+def _trials(probe: Probe, shift_mm: float, device: Device | None) -> Iterator[tuple[Probe, float]]:
+    """Other places of a probe and its ablations, larger zones where a device is given, and what each has to bring."""
+    direction = probe.direction
+    for way in np.concatenate([across(direction), -across(direction), [direction, -direction]]):
+        yield shifted(probe, shift_mm * way), 0.0
+    depth = np.array([np.dot(row.center_ras_mm, direction) for row in probe.ablations])
+    for n in range(len(depth)):
+        for step in (shift_mm, -shift_mm):
+            moved = depth.copy()
+            moved[n] += step
+            # The tip lies as far ahead of the deepest zone's center as before, which has to remain the deepest.
+            if len(depth) > 1 and np.array_equal(np.argsort(moved, kind="stable"), np.argsort(depth, kind="stable")):
+                row = replace(
+                    probe.ablations[n], center_ras_mm=_moved(probe.ablations[n].center_ras_mm, step * direction)
+                )
+                tip = _moved(probe.tip_ras_mm, (moved.max() - depth.max()) * direction)
+                yield replace(probe, tip_ras_mm=tip, ablations=_with(probe.ablations, n, row)), 0.0
+    settings = [] if device is None else device.plannable_settings
+    known = {setting.name: setting for setting in settings}
+    if any(row.setting not in known for row in probe.ablations):
+        return
+    for n, row in enumerate(probe.ablations):
+        for setting in settings:
+            if setting.short_axis_mm > row.short_axis_mm and setting.long_axis_mm >= row.long_axis_mm:
+                larger = replace(
+                    row,
+                    setting=setting.name,
+                    short_axis_mm=setting.short_axis_mm,
+                    long_axis_mm=setting.long_axis_mm,
+                )
+                rows = _with(probe.ablations, n, larger)
+                ahead = [d + known[other.setting].center_to_tip_mm for d, other in zip(depth, rows, strict=True)]
+                past = max(ahead) - float(np.dot(probe.tip_ras_mm, direction))
+                tip = _moved(probe.tip_ras_mm, past * direction)
+                yield replace(probe, tip_ras_mm=tip, ablations=rows), _LEAST_GAIN
+
+
+def _with(rows: tuple[Ablation, ...], number: int, row: Ablation) -> tuple[Ablation, ...]:
+    return (*rows[:number], row, *rows[number + 1 :])
+
+
+def _moved(point: tuple[float, float, float], shift_mm: FloatArray) -> tuple[float, float, float]:
+    x, y, z = (np.array(point) + shift_mm).tolist()
+    return x, y, z
+
+
 def shifted(probe: Probe, shift_mm: npt.ArrayLike) -> Probe:
     """A probe moved as a whole, its zones with it."""
     shift = np.asarray(shift_mm, dtype=np.float64)
-
-    def moved(point: tuple[float, float, float]) -> tuple[float, float, float]:
-        x, y, z = (np.array(point) + shift).tolist()
-        return x, y, z
-
-    ablations: tuple[Ablation, ...] = tuple(
-        replace(row, center_ras_mm=moved(row.center_ras_mm)) for row in probe.ablations
-    )
-    return replace(
-        probe, entry_ras_mm=moved(probe.entry_ras_mm), tip_ras_mm=moved(probe.tip_ras_mm), ablations=ablations
-    )
+    rows = tuple(replace(row, center_ras_mm=_moved(row.center_ras_mm, shift)) for row in probe.ablations)
+    ends = _moved(probe.entry_ras_mm, shift), _moved(probe.tip_ras_mm, shift)
+    return replace(probe, entry_ras_mm=ends[0], tip_ras_mm=ends[1], ablations=rows)
 
 
 # --- what is drawn ------------------------------------------------------------------------
