@@ -7,15 +7,18 @@ import functools
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from NETAblationLib.core.access import survey
 from NETAblationLib.core.coverage import PlanMeasure, cells_in
 from NETAblationLib.core.errors import InputError
 from NETAblationLib.core.live import LivePlan
+from NETAblationLib.core.path_checks import check_path
 from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_margin_mm, zone_surface
 from NETAblationLib.core.targets import Target
 from NETAblationLib.core.united_zones import Zone
 from NETAblationLib.core.working_grids import WorkingGrid
-from support.shapes import ellipsoid, grid, half_space, intersection, mask_of, sphere
+from support.shapes import ellipsoid, grid, half_space, intersection, mask_of, sphere, voxel_centers
 
 CENTER, RADIUS = np.array([0.3, -0.2, 0.4]), 9.0
 
@@ -200,3 +203,33 @@ def test_small_and_large_targets_have_points_close_enough():
     large = PlanMeasure.of(Target.of(oblong, liver, 5.0), liver)
     assert large.grid.spacing_mm == pytest.approx(1.0, abs=0.01)
     assert measure().grid.spacing_mm == pytest.approx(0.5, abs=0.11)
+
+
+def test_paths_are_checked_where_surroundings_are_known():
+    image = grid((-110, -110, -80), (110, 110, 80), (3.0,) * 3)
+    hu = np.where(sphere((0, 0, 0), 72.0)(voxel_centers(image)) < 0, 40.0, -1000.0)
+    trunk = sitk.GetImageFromArray(hu.reshape(image.GetSize()[::-1]).astype(np.float32))
+    trunk.CopyInformation(image)
+    tumor = mask_of(sphere(CENTER, RADIUS), grid((-12,) * 3, (12,) * 3, (1.0,) * 3))
+    liver = mask_of(sphere((0, 0, 0), 60.0), image)
+    vein = mask_of(sphere((35.0, 0, 0), 6.0), grid((25, -10, -10), (45, 10, 10), (1.0,) * 3))
+    surroundings = survey(trunk, liver, tumor, {"portal vein": vein})
+    free, blocked = probe_at(CENTER, (0.0, -1.0, 0.0)), probe_at(CENTER, (-1.0, 0.0, 0.0))
+    plan = LivePlan(measure(), [free, free], surroundings=surroundings, longest_mm=150.0)
+    found = plan.move(1, blocked)
+    assert found.paths[0] == check_path(surroundings, free.entry_ras_mm, free.tip_ras_mm, longest_mm=150.0)
+    assert found.paths[1] == check_path(surroundings, blocked.entry_ras_mm, blocked.tip_ras_mm, longest_mm=150.0)
+    assert found.paths[0].is_free
+    assert not found.paths[1].is_free
+    assert found.paths[1].nearest == "portal vein"
+    assert [path.is_free for path in plan.remove(0).paths] == [False]
+    assert [path.is_free for path in plan.add(free).paths] == [False, True]
+
+
+def test_a_move_that_cannot_be_measured_leaves_all_as_it_was():
+    plan = LivePlan(measure(), [probe_at(CENTER)])
+    before = plan.result().coverage
+    with pytest.raises(InputError, match="more than 255 ablations"):
+        plan.move(0, probe_at(CENTER, axes=((0.0, 2.0, 2.0),) * 256))
+    assert plan.probes == (probe_at(CENTER),)
+    assert equal(plan.result().coverage, before)
