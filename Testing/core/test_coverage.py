@@ -16,7 +16,7 @@ from NETAblationLib.core.live import LivePlan
 from NETAblationLib.core.path_checks import check_path
 from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_margin_mm, zone_surface
 from NETAblationLib.core.targets import Target
-from NETAblationLib.core.united_zones import Zone
+from NETAblationLib.core.union_depth import Zone
 from NETAblationLib.core.working_grids import WorkingGrid
 from support.shapes import ellipsoid, grid, half_space, intersection, mask_of, sphere, voxel_centers
 

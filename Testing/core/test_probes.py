@@ -136,7 +136,7 @@ def test_two_overlapping_balls_have_the_distances_of_their_union():
     assert zone_margin_mm([probe], outside, surface) == pytest.approx([-5.0, -10.0, -6.0])
 
 
-def test_margin_in_united_zones_agrees_with_dense_points_on_their_surface():
+def test_margin_in_union_depth_agrees_with_dense_points_on_their_surface():
     probes = [
         probe_along((0, 0, 1), (0.0, 42.0, 39.0), (15.0, 42.0, 36.0)),
         probe_along((1, 0.3, 0.2), (0.0, 40.0, 26.0), through=np.array([5.0, 12.0, 3.0])),

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from NETAblationLib.core.probes import Ablation, Probe, zone_signed_distance_mm
-from NETAblationLib.core.united_zones import Zone, feet, union_depth_mm
+from NETAblationLib.core.union_depth import Zone, feet, union_depth_mm
 from support.shapes import rotation
 
 

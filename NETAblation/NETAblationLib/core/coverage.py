@@ -2,7 +2,7 @@
 
 Volumes are counted on even grids whose counts are integers, so that moving a probe, which takes its zones
 off and adds them elsewhere, ends in the numbers that counting anew gives. Margins are distances to the surface
-of the united zones (:mod:`.united_zones`) at every point of the tumor's surface.
+of the united zones (:mod:`.union_depth`) at every point of the tumor's surface.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .errors import GeometryError, InputError
 from .images import as_mask
 from .probes import Probe
 from .targets import Target
-from .united_zones import Feet, Zone, feet, union_depth_mm
+from .union_depth import Feet, Zone, feet, union_depth_mm
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from .coverage import PlanCoverage, PlanMeasure, ZoneReach
 from .errors import InputError
 from .path_checks import PathCheck, check_path
 from .probes import Probe
-from .united_zones import Zone
+from .union_depth import Zone
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .errors import GeometryError, InputError
 from .placement import across
 from .probes import Ablation, Probe
 from .targets import Target
-from .united_zones import Zone, feet, products, quadrics_of, terms_of, union_depth_mm
+from .union_depth import Zone, feet, products, quadrics_of, terms_of, union_depth_mm
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
