@@ -306,7 +306,7 @@ class Search:
     def _take_places(self, full: Draft) -> bool:
         """Whether some places are enough on lines that are enough when they are ablated all along: the fewest."""
         aims = self.aims.thinned(_PLACE_STEP)
-        for number in range(_PLACE_ROUNDS):
+        for _ in range(_PLACE_ROUNDS):
             settings = self._some_settings()
             spare = fewest_places(full, aims, self.surroundings, settings, _PLACE_RESERVE_MM, self.longest_mm)
             if not spare.lines:
