@@ -52,7 +52,7 @@ LINE = CENTER + np.outer([-6.0, 6.0], AXES[:, 0])
     [
         np.zeros((2, 3)),
         np.array([[2.0, 1.0, -1.5], [1.0, -2.0, 0.0]]),
-        1.9 * np.outer([1.0, -1.0], AXES[:, 0]),
+        1.4 * np.outer([1.0, -1.0], AXES[:, 0]),
         -2.0 * np.outer([1.0, -1.0], AXES[:, 0]),
     ],
     ids=["exact", "beside", "too short", "too long"],

@@ -29,6 +29,8 @@ _END_MM, _MIDDLE_MM, _STROKE_MM = 1.2, 2.0, 0.5
 _STROKE_DEPTH_MM = 1.0
 #: Spread of the logarithm of semi-axes about those of the lines, and of a turn, rad.
 _SEMI, _TURN = 0.3, 0.5
+#: A line is the longest diameter: how much longer (standard deviation, mm) any semi-axis may be than half of it.
+_LONGER_MM = 0.5
 #: An edge is looked for that far from the surface, mm, and from that share of the way to it on.
 _SEEK_MM, _LEAST_SHARE = 4.0, 0.25
 #: Surfaces of lesions lie about an ellipsoid by that share of their radius.
@@ -106,6 +108,7 @@ def _misfits(
     # An edge of something else counts with its distance, not the square of it (pseudo-Huber).
     parts = [weight * np.sign(off) * np.sqrt(2.0 * (np.sqrt(1.0 + off**2) - 1.0))]
     parts.append(_depth_mm(now, np.concatenate(list(drawn.lines))) / _END_MM)
+    parts.append(np.maximum(now.semi_mm - shape.farthest_mm, 0.0) / _LONGER_MM)
     for line in drawn.lines:
         along = (line[1] - line[0]) / np.linalg.norm(line[1] - line[0])
         from_middle = now.center_ras_mm - line.mean(axis=0)
