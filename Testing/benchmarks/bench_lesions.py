@@ -7,6 +7,7 @@ import time
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from NETAblationLib.core import frames
 from NETAblationLib.core.errors import ComputationError
@@ -14,7 +15,10 @@ from NETAblationLib.core.lesions import segment_lesion
 from NETAblationLib.core.phantom import make_patient
 
 _JITTER_MM, _PROMPTS = 1.2, 2
-_SEEDS, _SIZES_MM = tuple(range(8)), (8.0, 45.0)
+#: Constants of the segmentation were chosen on the first seeds, never on the second.
+_SEEDS, _HELD_OUT, _SIZES_MM = range(8), range(20, 28), (8.0, 45.0)
+#: How far ends of lines are off at most, and from which Dice on a bad case counts as repaired.
+_OFF_MM, _REPAIRED = 3.0, 0.85
 
 
 def _like(values: np.ndarray, image: sitk.Image) -> sitk.Image:
@@ -104,19 +108,23 @@ def _cases(seed: int):
             yield frames.crop_around_points(image, line, pad), frames.crop_around_points(truth, line, pad), line, kind
 
 
-def _across(truth: sitk.Image, line: np.ndarray) -> np.ndarray:
-    """The exact diameter (2, 3) across the line through the lesion's middle, as upright as may be."""
+def _longest_in_plane(truth: sitk.Image, axis: int) -> np.ndarray:
+    """The exact longest diameter (2, 3) in the sagittal (axis 0) or coronal (axis 1) plane through the middle."""
     points = frames.index_to_ras(truth, np.argwhere(sitk.GetArrayViewFromImage(truth) > 0)[:, ::-1])
-    middle = points.mean(axis=0)
-    along = (line[1] - line[0]) / np.linalg.norm(line[1] - line[0])
-    upright = np.eye(3)[2 if abs(along[2]) < 0.9 else 1]
-    across = upright - (upright @ along) * along
-    across /= np.linalg.norm(across)
-    offset = points - middle
-    near = (np.abs(offset @ along) < 1.0) & (np.abs(offset @ np.cross(along, across)) < 1.0)
-    reach = (offset @ across)[near]
-    half_voxel = 0.5 * np.abs(across) @ np.array(truth.GetSpacing())
-    return middle + np.outer([reach.min() - half_voxel, reach.max() + half_voxel], across)
+    spacing = np.array(truth.GetSpacing())
+    plane = points[np.abs(points[:, axis] - points[:, axis].mean()) <= 0.5 * spacing[axis] + 1e-6]
+    corners = plane[ConvexHull(np.delete(plane, axis, axis=1)).vertices]
+    apart = np.linalg.norm(corners[:, None] - corners, axis=2)
+    first, second = np.unravel_index(int(apart.argmax()), apart.shape)
+    along = (corners[second] - corners[first]) / apart[first, second]
+    half_voxel = 0.5 * float(np.abs(along) @ spacing)
+    return np.array([corners[first] - half_voxel * along, corners[second] + half_voxel * along])
+
+
+def _jitter(rng: np.random.Generator) -> np.ndarray:
+    """How far the ends (2, 3) of a drawn line are off: in any direction, up to 3 mm."""
+    shift = rng.normal(size=(2, 3))
+    return shift * rng.uniform(0, _OFF_MM, (2, 1)) / np.linalg.norm(shift, axis=1, keepdims=True)
 
 
 def _worst_place(error: np.ndarray, image: sitk.Image) -> np.ndarray:
@@ -136,10 +144,14 @@ def _dice_of(image: sitk.Image, true: np.ndarray, line: np.ndarray, **correction
     return 2.0 * float((found & true).sum()) / float(found.sum() + true.sum()), found
 
 
-def _protocol() -> None:
-    """Lesions of 8 to 45 mm in both phases, 10 lines with ends up to 3 mm off; the bad ones are corrected once."""
+def _protocol(seeds: range) -> None:
+    """Lesions of 8 to 45 mm in both phases, 10 lines with ends up to 3 mm off; the bad ones are corrected once.
+
+    A second line is the longest diameter in the coronal or the sagittal plane, its ends as far off as those of the
+    first; a stroke is a point where the first result is most wrong.
+    """
     rows, corrected = [], []
-    for seed in _SEEDS:
+    for seed in seeds:
         patient = make_patient("standard", seed)
         for number, lesion in enumerate(patient.lesions):
             exact = np.asarray(lesion.diameter_line_ras_mm)
@@ -153,38 +165,42 @@ def _protocol() -> None:
                 truth = frames.crop_around_points(lesion.mask, exact, pad)
                 true = sitk.GetArrayFromImage(truth) > 0
                 spacing = np.array(truth.GetSpacing())[::-1]
-                for _ in range(10):
-                    shift = rng.normal(size=(2, 3))
-                    shift *= rng.uniform(0, 3.0, (2, 1)) / np.linalg.norm(shift, axis=1, keepdims=True)
+                for number_of_line in range(10):
+                    line = exact + _jitter(rng)
                     start = time.process_time()
-                    dice, found = _dice_of(image, true, exact + shift)
+                    dice, found = _dice_of(image, true, line)
                     seconds = time.process_time() - start
                     volume = found.sum() / true.sum() - 1
                     rows.append((dice, volume, _compared(found, true, spacing)[1], seconds))
                     if dice >= 0.8:
                         continue
-                    second, _ = _dice_of(image, true, exact + shift, second_line_ras_mm=_across(truth, exact))
+                    off = np.random.default_rng([seed, number, phase == "portal", number_of_line])
+                    seconds_drawn = [_longest_in_plane(truth, axis) + _jitter(off) for axis in (0, 1)]
+                    lines = [_dice_of(image, true, line, second_line_ras_mm=drawn)[0] for drawn in seconds_drawn]
                     missed, wrong = true & ~found, found & ~true
                     name = "plus_ras_mm" if missed.sum() > wrong.sum() else "minus_ras_mm"
                     place = _worst_place(missed if name == "plus_ras_mm" else wrong, image)
-                    stroke, _ = _dice_of(image, true, exact + shift, **{name: place})
-                    corrected.append((second, stroke))
+                    corrected.append((*lines, _dice_of(image, true, line, **{name: place})[0]))
     dice, volume, surface, seconds = np.array(rows).T
     print(
-        f"protocol, seeds {_SEEDS[0]} to {_SEEDS[-1]}, {len(dice)} lines: Dice {dice.mean():.3f}, 10th percentile "
+        f"protocol, seeds {seeds[0]} to {seeds[-1]}, {len(dice)} lines: Dice {dice.mean():.3f}, 10th percentile "
         f"{np.percentile(dice, 10):.3f}, volume {100 * volume.mean():+.1f} %, surface {np.nanmean(surface):.2f} mm, "
         f"{seconds.mean():.2f} s"
     )
-    best = np.array(corrected).reshape(-1, 2)
+    best = np.array(corrected).reshape(-1, 3)
+    good = best >= _REPAIRED
     print(
-        f"below 0.8: {len(best)}; 0.85 and more after a second line {int((best[:, 0] >= 0.85).sum())}, after one "
-        f"stroke {int((best[:, 1] >= 0.85).sum())}, after the better of the two {int((best.max(axis=1) >= 0.85).sum())}"
+        f"below 0.8: {len(best)}; {_REPAIRED} and more after a sagittal line {good[:, 0].sum()}, a coronal one "
+        f"{good[:, 1].sum()}, one stroke {good[:, 2].sum()}, the worse of line and stroke "
+        f"{good.all(axis=1).sum()}, the better {good.any(axis=1).sum()}",
+        flush=True,
     )
 
 
 def main() -> None:
     """Print the tables."""
-    _protocol()
+    for seeds in (_SEEDS, _HELD_OUT):
+        _protocol(seeds)
     rng = np.random.default_rng(0)
     rows: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for image, truth, line, kind in _cases(0):

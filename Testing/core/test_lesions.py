@@ -287,7 +287,7 @@ def test_a_second_line_gives_the_extent_across():
     second = line_along((0, 0, 1), 5.0, CENTER + np.array([1.0, 1.0, 0.0]))
     alone = dice(segment_lesion(image, line).mask, truth)
     both = segment_lesion(image, line, second_line_ras_mm=second)
-    assert dice(both.mask, truth) >= max(0.85, alone + 0.05)
+    assert dice(both.mask, truth) >= max(0.88, alone + 0.01)
     swapped = segment_lesion(image, line[::-1], second_line_ras_mm=second[::-1])
     np.testing.assert_array_equal(array(swapped.mask), array(both.mask))
 

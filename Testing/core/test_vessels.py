@@ -207,6 +207,7 @@ def test_a_named_trunk_is_taken(tubes):
 def test_the_document_holds_the_centerlines(tubes):
     document = tubes[2].to_dict()
     assert document["schema_version"] == 1
+    assert "differs by" in document["certainty"]
     assert len(document["centerlines"]["points_ras_mm"]) == len(tubes[2].centerlines)
     assert sum(document["length_mm"].values()) == pytest.approx(tubes[2].centerlines.length_mm)
 
@@ -256,3 +257,24 @@ def test_unsound_input_is_refused(tubes):
     flat = sitk.Cast(ct * 0 + 100, sitk.sitkInt16)
     with pytest.raises(ComputationError, match="same value"):
         segment_vessels(flat, liver)
+
+
+def test_hepatic_veins_brighter_than_the_portal_vein_are_not_named():
+    """They fill from it: what is brighter at their place is something else, and its tree is not made up."""
+    bright = tuple((kind, radius, course) for kind, radius, course in TUBES if radius != 1.0)
+    ct, liver = _case(tubes=bright)
+    array = sitk.GetArrayFromImage(ct).astype(float)
+    index = np.indices(array.shape).reshape(3, -1).T
+    points = (np.array(ct.GetOrigin()) + index[:, ::-1] * ct.GetSpacing()) * (-1, -1, 1)
+    near = [_distance_to_course(points, course) < radius + 2 for kind, radius, course in TUBES if kind == 2]
+    is_hepatic = np.any(near, axis=0).reshape(array.shape) & (sitk.GetArrayViewFromImage(liver) > 0)
+    array[is_hepatic] += np.clip(array[is_hepatic] - LIVER_HU, 0, None)
+    early = sitk.GetImageFromArray(array.astype(np.int16))
+    early.CopyInformation(ct)
+    found = segment_vessels(early, liver)
+    assert (found.centerlines.kind != VesselKind.HEPATIC).all()
+    assert any("brighter" in warning for warning in found.warnings)
+    assert "one trunk only" in found.certainty
+    # Who names a trunk is believed.
+    named = segment_vessels(early, liver, hepatic_ras_mm=(12.0, -14.0, 40.0))
+    assert (named.centerlines.kind == VesselKind.HEPATIC).any()

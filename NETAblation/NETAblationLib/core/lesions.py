@@ -2,15 +2,15 @@
 
 The line is the longest diameter as a reader draws it, not quite exact. Around it, on a small
 grid of its own (:mod:`.line_grid`), robust intensity models of inside and outside
-(:mod:`.intensity_models`) and a smooth shape about the line (:mod:`.shape_field`) decide
-together; models and shape are estimated in turn. What does not stand out from its surroundings
-is refused, never made up.
+(:mod:`.intensity_models`) and a smooth shape about the line (:mod:`.shape_field`), for a lesion
+first fitted to its edges (:mod:`.ellipsoid_fit`), decide together; models and shape are estimated
+in turn. What does not stand out from its surroundings is refused, never made up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from . import frames, images, intensity_models, shape_field
+from . import ellipsoid_fit, frames, images, intensity_models, shape_field
 from .clinical_rules import RULES
 from .diameters import axial_diameters_mm
 from .errors import ComputationError, FormatError, GeometryError, InputError
@@ -147,9 +147,11 @@ class LesionSegmentation:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What is the same in all rounds: the grid, its places, and the prior of the kind."""
+    """What is the same in all rounds: the grid, its places, what is drawn, and the prior of the kind."""
 
     grid: LineGrid
+    shape: shape_field.LineEllipsoid
+    drawn: ellipsoid_fit.Drawn
     radius: FloatArray
     prior: FloatArray
     usable: BoolArray
@@ -341,10 +343,27 @@ def _scene(
     half = shape.semi_mm[0]
     thin = max(0.35 * float(shape.semi_mm.min() if second is not None else half), 1.1 * grid.spacing_mm)
     core = (np.abs(along) <= 0.6 * half) & (over**2 + up**2 <= thin**2) & usable
-    lines = [line] if second is None else [line, second]
-    strokes = shape_field.stroke_odds(grid, plus, minus, lines)
-    prior = shape.prior_odds(grid) + strokes
-    return _Scene(grid, shape.radius(grid), prior, usable, core, kind, _is_ct(image)), crop
+    drawn = ellipsoid_fit.Drawn([line] if second is None else [line, second], plus, minus)
+    prior = _prior(shape, grid, drawn)
+    return _Scene(grid, shape, drawn, shape.radius(grid), prior, usable, core, kind, _is_ct(image)), crop
+
+
+def _prior(shape: shape_field.LineEllipsoid, grid: LineGrid, drawn: ellipsoid_fit.Drawn) -> FloatArray:
+    strokes = shape_field.stroke_odds(grid, drawn.plus_ras_mm, drawn.minus_ras_mm, drawn.lines)
+    return shape.prior_odds(grid) + strokes
+
+
+def _brought_to_edges(scene: _Scene, model: IntensityModel, values: FloatArray, blur_mm: float) -> _Scene:
+    """The scene with its ellipsoid fitted to the image; a zone's outline is too uneven for that."""
+    if scene.kind != "lesion":
+        return scene
+    membership = model.membership(values)
+    membership[membership > model.beyond] = 0.0
+    shape = ellipsoid_fit.fitted(
+        scene.shape, scene.grid, membership, scene.drawn, noise=1.0 / model.contrast_to_noise, blur_mm=blur_mm
+    )
+    prior = _prior(shape, scene.grid, scene.drawn)
+    return replace(scene, shape=shape, radius=shape.radius(scene.grid), prior=prior)
 
 
 def _require_tissue(scene: _Scene, crop: ImageCrop) -> None:
@@ -368,6 +387,7 @@ def _fit(scene: _Scene, crop: ImageCrop, progress: ProgressCallback) -> _Fit:
     values, blur = crop.smoothed_on(grid, raw.bounds(), blur)
     model, seen = _first_model(scene, values, surroundings, blur)
     _require_contrast(scene, model, blur, seen)
+    scene = _brought_to_edges(scene, model, values, blur)
     odds = scene.prior
     for number in range(_ROUNDS):
         progress(0.2 + 0.6 * number / _ROUNDS, "segmenting")

@@ -61,14 +61,17 @@ _NEIGHBOR_WEIGHT, _NEIGHBOR_MM = 3.0, 1.6
 _ITERATIONS = 12
 _MAX_ODDS = 6.0
 
+#: Bounds of the odds by the ellipsoid alone: the lower one is beyond what the image and neighbors can add up to.
+_PRIOR_ODDS = (-10.0, 1.5)
+
 
 @dataclass(frozen=True)
 class LineEllipsoid:
     """The ellipsoid that one diameter line, or two, suggest.
 
     `center_ras_mm` (3,), `axes` (3, 3) whose columns are unit vectors in RAS, the first along the first
-    line, and `semi_mm` (3,). The first `drawn` axes are those of lines. `tolerance` is the spread of the
-    lesion's surface about it, as a fraction.
+    line, and `semi_mm` (3,). The first `drawn` axes are those of lines, none after a fit. `tolerance` is the spread
+    of the lesion's surface about it, as a fraction.
     """
 
     center_ras_mm: Points
@@ -152,7 +155,7 @@ class LineEllipsoid:
         radius = np.sqrt((scaled**2).sum(axis=0))
         guessed = np.float32(self.drawn == 2) * scaled[2] ** 2 / np.maximum(radius**2, 1e-6)
         tolerance = self.tolerance + guessed * (_GUESSED[0] - self.tolerance)
-        odds = np.clip((1.0 - radius) / tolerance, -4.0, 1.5)
+        odds = np.clip((1.0 - radius) / tolerance, *_PRIOR_ODDS)
         for axis in range(self.drawn):
             past_end = np.abs(scaled[axis]) * self.semi_mm[axis] - self.semi_mm[axis] - 0.5 * _END_TOLERANCE_MM
             odds = odds - np.maximum(past_end / _END_TOLERANCE_MM, 0.0) ** 2

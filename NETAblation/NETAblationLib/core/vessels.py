@@ -54,6 +54,11 @@ _PORTAL_BOX = ((0.2, 0.75), (0.1, 0.8), (0.2, 0.72))
 _SURE_PRICE = 2.0
 #: A trunk named by the user is the thickest vessel within this distance, in mm.
 _NAMED_MM = 15.0
+#: Hepatic veins fill through the liver, after the portal vein: when they seem brighter than it by more than this
+#: share, what was taken for their trunk is none.
+_HEPATIC_BRIGHTER = 0.05
+#: Blood that differs by less than this share of contrast tells no tree from another.
+_BLOOD_ALIKE = 0.1
 #: How much cheaper the way from one trunk has to be than that from the other, as a share and in all.
 _SURE_SHARE, _SURE = 0.2, 0.2
 
@@ -62,7 +67,8 @@ _SURE_SHARE, _SURE = 0.2, 0.2
 class VesselSegmentation:
     """Vessels of a liver: `mask` (uint8, labels of :class:`VesselKind`) on the grid of the image, and centerlines.
 
-    `liver_value`, `spread` and `blood_contrast` (by kind, above the liver) are in the image's units.
+    `liver_value`, `spread` and `blood_contrast` (by kind, above the liver) are in the image's units. `certainty` says
+    by what the trees were told apart, and how far that can be trusted.
     """
 
     mask: sitk.Image
@@ -72,6 +78,7 @@ class VesselSegmentation:
     spread: float
     blood_contrast: dict[VesselKind, float]
     warnings: tuple[str, ...] = ()
+    certainty: str = ""
     image_sha256: str = ""
 
     @property
@@ -90,6 +97,7 @@ class VesselSegmentation:
             "labels": {kind.name.lower(): int(kind) for kind in VesselKind},
             "blood_contrast": {kind.name.lower(): value for kind, value in self.blood_contrast.items()},
             "length_mm": self.length_mm,
+            "certainty": self.certainty,
             "centerlines": {
                 "points_ras_mm": lines.points_ras_mm.tolist(),
                 "radius_mm": lines.radius_mm.tolist(),
@@ -161,6 +169,7 @@ def segment_vessels(
         spread=search.spread,
         blood_contrast=bloods,
         warnings=tuple(warnings),
+        certainty=_certainty(lines, bloods),
         image_sha256=images.image_hash(image),
     )
 
@@ -278,6 +287,30 @@ def _told_apart(
     ]
     if not trunks:
         return list(vessels), _bloods(vessels, [vessel.kind for vessel in vessels]), warnings
+    kinds, likely = _named(search, graph, vessels, contrast, trunks)
+    reason = "" if named else _why_no_hepatic(_bloods(vessels, kinds))
+    if reason:
+        trunks = {VesselKind.PORTAL: trunks[VesselKind.PORTAL]}
+        kinds, likely = _named(search, graph, vessels, contrast, trunks)
+        warnings.append(reason)
+    bloods = _bloods(vessels, kinds)
+    table = np.array([bloods.get(VesselKind(kind), 0.0) if kind else 0.0 for kind in range(max(VesselKind) + 1)])
+    found = []
+    for vessel, kind, best in zip(vessels, kinds, likely, strict=True):
+        blood = np.where(table[best] > 0, table[best], vessel.blood)
+        radius = _radius(vessel.branch, vessel.profiles, vessel.free, blood[:, None], search.grid.spacing_mm)
+        found.append(replace(vessel, kind=kind, radius_mm=radius))
+    return found, bloods, warnings
+
+
+def _named(
+    search: VesselSearch,
+    graph: VoxelGraph,
+    vessels: Sequence[_Vessel],
+    contrast: FloatArray,
+    trunks: Mapping[VesselKind, list[tuple[int, int]]],
+) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
+    """For each vessel the kind (N,) that it surely is, and the one that it likely is."""
     branches = [vessel.branch for vessel in vessels]
     price = vessel_trees.prices(
         branches,
@@ -288,16 +321,37 @@ def _told_apart(
         trunks,
         search.grid.spacing_mm,
     )
-    kinds = [_cheaper([price[kind][number] for kind in trunks], list(trunks)) for number in range(len(vessels))]
-    likely = [_cheaper([price[kind][number] for kind in trunks], list(trunks), 0, 0) for number in range(len(vessels))]
-    bloods = _bloods(vessels, kinds)
-    table = np.array([bloods.get(VesselKind(kind), 0.0) if kind else 0.0 for kind in range(max(VesselKind) + 1)])
-    found = []
-    for vessel, kind, best in zip(vessels, kinds, likely, strict=True):
-        blood = np.where(table[best] > 0, table[best], vessel.blood)
-        radius = _radius(vessel.branch, vessel.profiles, vessel.free, blood[:, None], search.grid.spacing_mm)
-        found.append(replace(vessel, kind=kind, radius_mm=radius))
-    return found, bloods, warnings
+    columns = [[price[kind][number] for kind in trunks] for number in range(len(vessels))]
+    return [_cheaper(each, list(trunks)) for each in columns], [_cheaper(each, list(trunks), 0, 0) for each in columns]
+
+
+def _why_no_hepatic(bloods: Mapping[VesselKind, float]) -> str:
+    """Why what was named hepatic veins by its place cannot be that; empty where it can."""
+    portal, hepatic = bloods.get(VesselKind.PORTAL), bloods.get(VesselKind.HEPATIC)
+    if portal is None or hepatic is None or hepatic <= (1 + _HEPATIC_BRIGHTER) * portal:
+        return ""
+    return (
+        f"what lies where hepatic veins leave is brighter ({hepatic:.0f} above the liver) than the portal vein "
+        f"({portal:.0f}), from which they fill: it is not named. In an early phase hepatic veins have no contrast yet"
+    )
+
+
+def _certainty(lines: Centerlines, bloods: Mapping[VesselKind, float]) -> str:
+    """By what the trees were told apart, and how much of the vessels has a name."""
+    share = 1.0 - lines.of_kind(VesselKind.UNKNOWN).length_mm / max(lines.length_mm, 1e-9)
+    said = f"{100 * share:.0f} % of the length is named"
+    trees = [kind for kind in (VesselKind.PORTAL, VesselKind.HEPATIC) if kind in bloods]
+    if share == 0 or not trees:
+        return f"{said}: no trunk was found"
+    if len(trees) == 1:
+        return f"{said}: by the way to one trunk only, so that vessels of the other tree may be among them"
+    portal, hepatic = (bloods[kind] for kind in trees)
+    off = abs(portal - hepatic) / max(portal, hepatic)
+    if off < _BLOOD_ALIKE:
+        return (
+            f"{said}: by the course of vessels alone, since the blood of both trees is alike ({100 * off:.0f} %): check"
+        )
+    return f"{said}: by the course of vessels and by their blood, which differs by {100 * off:.0f} % of its contrast"
 
 
 def _trunks(
