@@ -310,7 +310,8 @@ def test_a_plan_is_what_it_says_when_measured_anew(lesion, device, margin_mm, ob
     require_safe_paths(plan, device, OBSTACLES if obstacles else None)
     tumor, target, mam, volume_ml = counted(plan.to_dict(), lesion, margin_mm)
     assert plan.tumor_coverage_fraction == pytest.approx(tumor, abs=0.003)
-    assert plan.target_coverage_fraction == pytest.approx(target, abs=0.005)
+    # Voxels make the target's outermost layer, which is left out first, 0.1 to 0.2 mm thicker.
+    assert plan.target_coverage_fraction == pytest.approx(target, abs=0.01)
     assert plan.target_volume_ml == pytest.approx(volume_ml, rel=0.06)
     assert tumor >= 0.998
     assert target >= 0.985
@@ -514,7 +515,7 @@ def test_oblique_grids_of_the_same_patient_give_as_good_a_plan():
 
 def test_progress_rises_to_the_end():
     reports = []
-    plan("28 mm", progress=lambda fraction, word: reports.append((fraction, word)))
+    plan("oblong", RFA, progress=lambda fraction, word: reports.append((fraction, word)))
     fractions = [fraction for fraction, _ in reports]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)

@@ -371,7 +371,10 @@ class Search:
     def _deepened(self, draft: Draft, must: FloatArray, *, sharp: bool = False, iterations: int = 40) -> Draft:
         """The draft moved for depth of points (N, 3), as far as its lines stay free."""
         edge = self.aims.edge
-        must, edge = (points[draft.depths_mm(points) > -_DEEP_MM] for points in (must, edge))
+        if len(draft.lines) > 1:
+            must, edge = (points[draft.depths_mm(points) > -_DEEP_MM] for points in (must, edge))
+            if not len(must):
+                return draft
         aim = polished(draft, must, edge, self.surroundings, iterations=iterations, sharp=sharp)
         return self._toward(draft, aim)
 
