@@ -9,25 +9,36 @@ import SimpleITK as sitk
 
 from NETAblationLib.core.devices import Device, load_catalogue
 from NETAblationLib.core.planning import plan_probes
-from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_margin_mm, zone_surface
+from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_signed_distance_mm, zone_surface
 from NETAblationLib.core.targets import Target
 from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere, voxel_centers
 
 _BODY, _LIVER = ellipsoid((0, 0, 0), (120.0, 85.0, 140.0)), ellipsoid((20, 0, 0), (85.0, 65.0, 70.0))
 _CENTER = (25.3, 4.2, -1.7)
 _OBLONG = ellipsoid(_CENTER, (26.0, 18.0, 14.0), rotation((1, 2, 3), 40.0))
+_LARGE = ellipsoid((20.0, 0.0, 0.0), (40.0, 27.0, 23.0), rotation((1, 2, 3), 40.0))
 _AT_CAPSULE = intersection(sphere((20.0, 57.0, 0.0), 12.0), _LIVER)
+_MWA, _CANINE, _RF = "emprint-mwa", "cooled-mwa-canine", "cooled-rf-3cm"
 #: Name, shape, margin in mm and device of each row.
 _LESIONS: list[tuple[str, Level, float, str]] = [
-    ("15 mm", sphere(_CENTER, 7.5), 5.0, "emprint-mwa"),
-    ("22 mm", sphere(_CENTER, 11.0), 5.0, "emprint-mwa"),
-    ("22 mm", sphere(_CENTER, 11.0), 10.0, "emprint-mwa"),
-    ("24 mm, capsule", _AT_CAPSULE, 5.0, "emprint-mwa"),
-    ("30 mm", sphere(_CENTER, 15.0), 5.0, "emprint-mwa"),
-    ("30 mm", sphere(_CENTER, 15.0), 5.0, "cooled-rf-3cm"),
-    ("52 x 36 x 28 mm", _OBLONG, 5.0, "emprint-mwa"),
-    ("40 mm", sphere(_CENTER, 20.0), 5.0, "emprint-mwa"),
-    ("40 mm", sphere(_CENTER, 20.0), 5.0, "cooled-rf-3cm"),
+    ("15 mm", sphere(_CENTER, 7.5), 5.0, _MWA),
+    ("15 mm", sphere(_CENTER, 7.5), 10.0, _CANINE),
+    ("22 mm", sphere(_CENTER, 11.0), 5.0, _MWA),
+    ("22 mm", sphere(_CENTER, 11.0), 5.0, _CANINE),
+    ("22 mm", sphere(_CENTER, 11.0), 5.0, _RF),
+    ("22 mm", sphere(_CENTER, 11.0), 10.0, _MWA),
+    ("24 mm, capsule", _AT_CAPSULE, 5.0, _MWA),
+    ("30 mm", sphere(_CENTER, 15.0), 5.0, _MWA),
+    ("30 mm", sphere(_CENTER, 15.0), 5.0, _CANINE),
+    ("30 mm", sphere(_CENTER, 15.0), 5.0, _RF),
+    ("52 x 36 x 28 mm", _OBLONG, 5.0, _MWA),
+    ("40 mm", sphere(_CENTER, 20.0), 5.0, _MWA),
+    ("40 mm", sphere(_CENTER, 20.0), 5.0, _CANINE),
+    ("40 mm", sphere(_CENTER, 20.0), 5.0, _RF),
+    ("40 mm", sphere(_CENTER, 20.0), 10.0, _MWA),
+    ("80 x 54 x 46 mm", _LARGE, 5.0, _MWA),
+    ("60 mm", sphere((20.0, 0.0, 0.0), 30.0), 5.0, _MWA),
+    ("60 mm", sphere((20.0, 0.0, 0.0), 30.0), 10.0, _MWA),
 ]
 #: The packing: points that it covers, distance of its places, and the share of the target at which it stops.
 _POINTS, _PITCH_MM, _ENOUGH = 4_000, 4.0, 0.99
@@ -47,7 +58,7 @@ def _trunk() -> tuple[sitk.Image, sitk.Image]:
 
 def _packed(target: Target, device: Device) -> tuple[Probe, ...]:
     """The largest zone, again and again where it covers most of what is left; all come from the right, freely."""
-    setting = max(device.settings, key=lambda s: s.short_axis_mm**2 * s.long_axis_mm)
+    setting = max(device.plannable_settings, key=lambda s: s.short_axis_mm**2 * s.long_axis_mm)
     points, is_tumor, _ = target.points(_POINTS)
     lower, upper = points.min(axis=0), points.max(axis=0)
     size = np.ceil((upper - lower) / _PITCH_MM).astype(int) + 1
@@ -77,7 +88,7 @@ def _measured(probes: tuple[Probe, ...], target: Target) -> str:
     points, is_tumor, _ = target.points(60_000)
     covered = is_in_zone(probes, points)
     surface = target.surface.points_ras_mm[target.is_evaluable]
-    mam = f"{zone_margin_mm(probes, surface, zone_surface(probes)).min():7.1f}" if len(surface) else f"{'-':>7}"
+    mam = f"{-zone_signed_distance_mm(probes, surface).max():7.1f}" if len(surface) else f"{'-':>7}"
     ablations = sum(len(probe.ablations) for probe in probes)
     return (
         f"{len(probes):9d} {ablations:9d} {100 * covered[is_tumor].mean():8.2f} {100 * covered.mean():9.2f} {mam} "
@@ -89,23 +100,30 @@ def main() -> None:
     """Print the table."""
     devices = load_catalogue()
     trunk, liver = _trunk()
+    print("bounds: of punctures in any direction / of parallel ones / of ablations; s: wall (processor)")
     print(
-        f"{'lesion':16s} {'margin':>6s} {'device':14s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
-        f"{'tumor %':>8s} {'target %':>9s} {'MAM mm':>7s} {'zone ml':>8s} {'s':>6s}"
+        f"{'lesion':16s} {'margin':>6s} {'device':18s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
+        f"{'tumor %':>8s} {'target %':>9s} {'MAM mm':>7s} {'zone ml':>8s} {'bounds':>9s} {'s':>14s}"
     )
     for name, level, margin_mm, device in _LESIONS:
-        around = grid((-20, -30, -36), (60, 74, 32), (1.0, 1.0, 1.0))
+        around = grid((-40, -50, -56), (80, 80, 56), (1.0, 1.0, 1.0))
         tumor = mask_of(level, around)
         target = Target.of(tumor, liver, margin_mm)
         for method in ("ours", "packing"):
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
+            bounds = ""
             if method == "ours":
-                probes = plan_probes(trunk, tumor, liver, device=devices[device], margin_mm=margin_mm).probes
+                plan = plan_probes(trunk, tumor, liver, device=devices[device], margin_mm=margin_mm)
+                probes = plan.probes
+                bounds = (
+                    f"{plan.lower_bound_punctures}/{plan.lower_bound_parallel_punctures}/{plan.lower_bound_ablations}"
+                )
             else:
                 probes = _packed(target, devices[device])
-            seconds = time.perf_counter() - start
+            seconds = f"{time.perf_counter() - start:.1f} ({time.process_time() - cpu:.1f})"
             print(
-                f"{name:16s} {margin_mm:6.0f} {device:14s} {method:8s} {_measured(probes, target)} {seconds:6.1f}",
+                f"{name:16s} {margin_mm:6.0f} {device:18s} {method:8s} {_measured(probes, target)} {bounds:>9s} "
+                f"{seconds:>14s}",
                 flush=True,
             )
 
