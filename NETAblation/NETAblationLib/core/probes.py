@@ -8,7 +8,7 @@ are united without any synergy: heat of neighbors is not added.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,11 @@ class Probe:
     def direction(self) -> FloatArray:
         """Unit vector (3,) from entry to tip."""
         return np.subtract(self.tip_ras_mm, self.entry_ras_mm) / self.length_mm
+
+    def entering_after(self, length_mm: float) -> Probe:
+        """The same probe on its line, its entry this far before the tip."""
+        entry = np.array(self.tip_ras_mm) - length_mm * self.direction
+        return replace(self, entry_ras_mm=_point(entry, "entry"))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
