@@ -11,7 +11,6 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from benchmarks.bench_planning import _trunk
 from NETAblationLib.core import access, frames
 from NETAblationLib.core.coverage import PlanMeasure
 from NETAblationLib.core.live import LivePlan
@@ -26,6 +25,7 @@ from NETAblationLib.core.probes import (
 from NETAblationLib.core.robustness import shifted
 from NETAblationLib.core.targets import Target
 from support.shapes import grid, mask_of, sphere
+from support.trunk import trunk
 
 _CENTER, _RADIUS = np.array([25.3, 4.2, -1.7]), 30.0
 _MOVES, _SHAFT_MM = 50, 200.0
@@ -71,7 +71,7 @@ def _edt_margin(probes: list[Probe], target: Target) -> np.ndarray:
 def main() -> None:
     """Print the table."""
     rng = np.random.default_rng(0)
-    image, liver = _trunk()
+    image, liver = trunk()
     tumor = mask_of(sphere(_CENTER, _RADIUS), grid((-8, -30, -36), (60, 38, 34), (1.0, 1.0, 1.0)))
     target = Target.of(tumor, liver, 5.0)
     start = time.process_time()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import SimpleITK as sitk
 
 from NETAblationLib.core.devices import Device, load_catalogue
 from NETAblationLib.core.planning import plan_probes
 from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_margin_mm, zone_surface
 from NETAblationLib.core.targets import Target
-from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere, voxel_centers
+from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere
+from support.trunk import LIVER, trunk
 
-_BODY, _LIVER = ellipsoid((0, 0, 0), (120.0, 85.0, 140.0)), ellipsoid((20, 0, 0), (85.0, 65.0, 70.0))
 _CENTER = (25.3, 4.2, -1.7)
 _OBLONG = ellipsoid(_CENTER, (26.0, 18.0, 14.0), rotation((1, 2, 3), 40.0))
-_AT_CAPSULE = intersection(sphere((20.0, 57.0, 0.0), 12.0), _LIVER)
+_AT_CAPSULE = intersection(sphere((20.0, 57.0, 0.0), 12.0), LIVER)
 #: Name, shape, margin in mm and device of each row.
 _LESIONS: list[tuple[str, Level, float, str]] = [
     ("15 mm", sphere(_CENTER, 7.5), 5.0, "emprint-mwa"),
@@ -31,18 +30,6 @@ _LESIONS: list[tuple[str, Level, float, str]] = [
 ]
 #: The packing: points that it covers, distance of its places, and the share of the target at which it stops.
 _POINTS, _PITCH_MM, _ENOUGH = 4_000, 4.0, 0.99
-
-
-def _trunk() -> tuple[sitk.Image, sitk.Image]:
-    """CT with two rows of ribs, and the liver."""
-    image = grid((-130, -95, -80), (130, 95, 80), (2.5, 2.5, 2.5))
-    centers = voxel_centers(image)
-    hu = np.where(_BODY(centers) < 0, 40.0, -1000.0)
-    wall = np.abs(ellipsoid((0, 0, 0), (107.0, 76.0, 125.0))(centers)) < 0.05
-    hu[wall & (np.abs(centers[:, 2] % 22.0 - 11.0) < 4.0)] = 600.0
-    trunk = sitk.GetImageFromArray(hu.reshape(image.GetSize()[::-1]).astype(np.float32))
-    trunk.CopyInformation(image)
-    return trunk, mask_of(_LIVER, image)
 
 
 def _packed(target: Target, device: Device) -> tuple[Probe, ...]:
@@ -88,7 +75,7 @@ def _measured(probes: tuple[Probe, ...], target: Target) -> str:
 def main() -> None:
     """Print the table."""
     devices = load_catalogue()
-    trunk, liver = _trunk()
+    image, liver = trunk()
     print(
         f"{'lesion':16s} {'margin':>6s} {'device':14s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
         f"{'tumor %':>8s} {'target %':>9s} {'MAM mm':>7s} {'zone ml':>8s} {'s':>6s}"
@@ -100,7 +87,7 @@ def main() -> None:
         for method in ("ours", "packing"):
             start = time.perf_counter()
             if method == "ours":
-                probes = plan_probes(trunk, tumor, liver, device=devices[device], margin_mm=margin_mm).probes
+                probes = plan_probes(image, tumor, liver, device=devices[device], margin_mm=margin_mm).probes
             else:
                 probes = _packed(target, devices[device])
             seconds = time.perf_counter() - start
