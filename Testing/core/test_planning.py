@@ -523,14 +523,14 @@ def test_progress_rises_to_the_end():
     assert all(word for _, word in reports)
 
 
-@pytest.mark.parametrize("at", [0.0, 0.5])
-def test_progress_can_cancel_at_any_step(at):
-    def stop(fraction, word):
+def test_progress_can_cancel_before_there_is_a_plan_and_keeps_one_that_is_there():
+    def stop_at(at, fraction, word):
         if fraction >= at:
             raise Cancelled(word)
 
     with pytest.raises(Cancelled):
-        plan(progress=stop)
+        plan(progress=functools.partial(stop_at, 0.0))
+    assert plan(progress=functools.partial(stop_at, 0.5)).probes == planned("15 mm").probes
 
 
 def test_a_plan_survives_json_unchanged_and_has_the_keys_agreed():
