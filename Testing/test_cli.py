@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 import SimpleITK as sitk
 
 from NETAblationLib import __version__, cli
+from NETAblationLib.commands.command_line import cancelled_by_interrupt
 from NETAblationLib.core import frames
+from NETAblationLib.core.errors import Cancelled
 from NETAblationLib.core.images import read_mask, write_image
 from support import shapes
 
@@ -181,6 +184,38 @@ def test_plan(files, tmp_path):
             aside = np.cross(np.subtract(ablation["center_ras_mm"], entry), (tip - entry) / probe["length_mm"])
             assert np.linalg.norm(aside) < 1e-6
     assert document["tumor_coverage_fraction"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_plan_keeps_locked_probes_and_offers_alternatives(files, tmp_path, capsys):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    given = ["--image", files["ct"], "--tumor", files["tumor"], "--liver", files["liver"]]
+    run("plan", *given, "--alternatives", "1", "--size-factor", "1.1", "--out", first)
+    document = json.loads(first.read_text())
+    assert len(document["alternatives"]) <= 1
+    assert document["parameters"]["size_factor"] == 1.1
+    said = capsys.readouterr().err
+    assert "ablation(s)" in said
+    assert "puncture(s)" in said
+    run("plan", *given, "--lock", f"{first}:1", "--out", second, "--quiet")
+    again = json.loads(second.read_text())
+    assert again["probes"][0] == document["probes"][0]
+    assert again["locked_count"] == 1
+    assert "none of number 9" in refused(capsys, "plan", *given, "--lock", f"{first}:9", "--out", tmp_path / "p.json")
+    assert "would be lost" in refused(capsys, "plan", *given, "--lock", f"{first}:1", "--out", first)
+
+
+def test_the_first_interrupt_cancels_and_the_handler_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    told = []
+    with cancelled_by_interrupt(lambda fraction, message: told.append(fraction)) as report:
+        report(0.1, "")
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Cancelled):
+            report(0.2, "")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert told == [0.1]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_plan_takes_the_obstacles_of_a_segmentation(files, tmp_path, capsys):

@@ -11,7 +11,6 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from benchmarks.bench_planning import _trunk
 from NETAblationLib.core import access, frames
 from NETAblationLib.core.coverage import PlanMeasure
 from NETAblationLib.core.live import LivePlan
@@ -19,13 +18,13 @@ from NETAblationLib.core.probes import (
     Ablation,
     Probe,
     is_in_zone,
-    zone_margin_mm,
     zone_mask,
     zone_surface,
 )
 from NETAblationLib.core.robustness import shifted
 from NETAblationLib.core.targets import Target
 from support.shapes import grid, mask_of, sphere
+from support.trunk import trunk
 
 _CENTER, _RADIUS = np.array([25.3, 4.2, -1.7]), 30.0
 _MOVES, _SHAFT_MM = 50, 200.0
@@ -71,7 +70,7 @@ def _edt_margin(probes: list[Probe], target: Target) -> np.ndarray:
 def main() -> None:
     """Print the table."""
     rng = np.random.default_rng(0)
-    image, liver = _trunk()
+    image, liver = trunk()
     tumor = mask_of(sphere(_CENTER, _RADIUS), grid((-8, -30, -36), (60, 38, 34), (1.0, 1.0, 1.0)))
     target = Target.of(tumor, liver, 5.0)
     start = time.process_time()
@@ -90,7 +89,9 @@ def main() -> None:
         points, is_tumor, _ = target.points(171_500)
         covered = is_in_zone(probes, points)
         assert covered[is_tumor].any()
-        return zone_margin_mm(probes, target.surface.points_ras_mm, zone_surface(probes))
+        surface = zone_surface(probes)
+        points = target.surface.points_ras_mm
+        return np.where(is_in_zone(probes, points), 1.0, -1.0) * surface.distance_mm(points)
 
     print(
         f"60 mm lesion, {len(target.surface.points_ras_mm)} points of the surface, {int((measure.kinds > 0).sum())} of "

@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import SimpleITK as sitk
 
 from NETAblationLib.core.devices import Device, load_catalogue
 from NETAblationLib.core.planning import plan_probes
 from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_signed_distance_mm, zone_surface
 from NETAblationLib.core.targets import Target
-from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere, voxel_centers
+from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere
+from support.trunk import LIVER, trunk
 
-_BODY, _LIVER = ellipsoid((0, 0, 0), (120.0, 85.0, 140.0)), ellipsoid((20, 0, 0), (85.0, 65.0, 70.0))
 _CENTER = (25.3, 4.2, -1.7)
 _OBLONG = ellipsoid(_CENTER, (26.0, 18.0, 14.0), rotation((1, 2, 3), 40.0))
 _LARGE = ellipsoid((20.0, 0.0, 0.0), (40.0, 27.0, 23.0), rotation((1, 2, 3), 40.0))
-_AT_CAPSULE = intersection(sphere((20.0, 57.0, 0.0), 12.0), _LIVER)
+_AT_CAPSULE = intersection(sphere((20.0, 57.0, 0.0), 12.0), LIVER)
 _MWA, _CANINE, _RF = "emprint-mwa", "cooled-mwa-canine", "cooled-rf-3cm"
 #: Name, shape, margin in mm and device of each row.
 _LESIONS: list[tuple[str, Level, float, str]] = [
@@ -42,18 +41,6 @@ _LESIONS: list[tuple[str, Level, float, str]] = [
 ]
 #: The packing: points that it covers, distance of its places, and the share of the target at which it stops.
 _POINTS, _PITCH_MM, _ENOUGH = 4_000, 4.0, 0.99
-
-
-def _trunk() -> tuple[sitk.Image, sitk.Image]:
-    """CT with two rows of ribs, and the liver."""
-    image = grid((-130, -95, -80), (130, 95, 80), (2.5, 2.5, 2.5))
-    centers = voxel_centers(image)
-    hu = np.where(_BODY(centers) < 0, 40.0, -1000.0)
-    wall = np.abs(ellipsoid((0, 0, 0), (107.0, 76.0, 125.0))(centers)) < 0.05
-    hu[wall & (np.abs(centers[:, 2] % 22.0 - 11.0) < 4.0)] = 600.0
-    trunk = sitk.GetImageFromArray(hu.reshape(image.GetSize()[::-1]).astype(np.float32))
-    trunk.CopyInformation(image)
-    return trunk, mask_of(_LIVER, image)
 
 
 def _packed(target: Target, device: Device) -> tuple[Probe, ...]:
@@ -99,7 +86,7 @@ def _measured(probes: tuple[Probe, ...], target: Target) -> str:
 def main() -> None:
     """Print the table."""
     devices = load_catalogue()
-    trunk, liver = _trunk()
+    image, liver = trunk()
     print("bounds: of punctures in any direction / of parallel ones / of ablations; s: wall (processor)")
     print(
         f"{'lesion':16s} {'margin':>6s} {'device':18s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
@@ -113,7 +100,7 @@ def main() -> None:
             start, cpu = time.perf_counter(), time.process_time()
             bounds = ""
             if method == "ours":
-                plan = plan_probes(trunk, tumor, liver, device=devices[device], margin_mm=margin_mm)
+                plan = plan_probes(image, tumor, liver, device=devices[device], margin_mm=margin_mm)
                 probes = plan.probes
                 bounds = (
                     f"{plan.lower_bound_punctures}/{plan.lower_bound_parallel_punctures}/{plan.lower_bound_ablations}"

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.bench_live import six_probes
-from benchmarks.bench_planning import _trunk
 from NETAblationLib.core import access
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.path_checks import check_path
@@ -17,6 +16,7 @@ from NETAblationLib.core.probes import Ablation, Probe, zone_surface
 from NETAblationLib.core.robustness import Errors, plan_robustness, robust_placement
 from NETAblationLib.core.targets import Target
 from support.shapes import Level, ellipsoid, grid, mask_of, rotation, sphere
+from support.trunk import trunk
 
 _CENTER = np.array([25.3, 4.2, -1.7])
 _SHAFT_MM = 200.0
@@ -47,7 +47,7 @@ def _against_rayleigh(target: Target) -> None:
 
 def main() -> None:
     """Print the tables."""
-    image, liver = _trunk()
+    image, liver = trunk()
     around = grid((-10, -34, -40), (64, 42, 36), (1.0, 1.0, 1.0))
     _against_rayleigh(Target.of(mask_of(sphere(_CENTER, 11.0), around), liver, 5.0))
     large = Target.of(mask_of(sphere(_CENTER, 30.0), around), liver, 5.0)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from NETAblationLib.core import access, frames
+from NETAblationLib.core.coverage import PlanMeasure
 from NETAblationLib.core.covering import fewest_rows, greedy_rows, least_cost
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import (
@@ -26,7 +27,7 @@ from NETAblationLib.core.errors import (
     InputError,
 )
 from NETAblationLib.core.margins import MAX_MARGIN_MM
-from NETAblationLib.core.planning import plan_probes
+from NETAblationLib.core.planning import plan_alternatives, plan_probes
 from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.targets import Target
 from support.shapes import (
@@ -523,14 +524,14 @@ def test_progress_rises_to_the_end():
     assert all(word for _, word in reports)
 
 
-@pytest.mark.parametrize("at", [0.0, 0.5])
-def test_progress_can_cancel_at_any_step(at):
-    def stop(fraction, word):
+def test_progress_can_cancel_before_there_is_a_plan_and_keeps_one_that_is_there():
+    def stop_at(at, fraction, word):
         if fraction >= at:
             raise Cancelled(word)
 
     with pytest.raises(Cancelled):
-        plan(progress=stop)
+        plan(progress=functools.partial(stop_at, 0.0))
+    assert plan(progress=functools.partial(stop_at, 0.5)).probes == planned("15 mm").probes
 
 
 def test_a_plan_survives_json_unchanged_and_has_the_keys_agreed():
@@ -628,3 +629,93 @@ def test_bad_input_is_refused_by_name(options, kind, message):
     image, tumor, liver, _ = inputs("15 mm")
     with pytest.raises(kind, match=message):
         plan(**options(image, tumor, liver))
+
+
+def bent_to(probe, entry_ras_mm):
+    """A probe with the same tip and one zone there from another entry."""
+    along = np.subtract(probe.tip_ras_mm, entry_ras_mm)
+    along = along / np.linalg.norm(along)
+    row = probe.ablations[0]
+    back = np.linalg.norm(np.subtract(probe.tip_ras_mm, row.center_ras_mm))
+    center = tuple(np.array(probe.tip_ras_mm) - back * along)
+    return dataclasses.replace(
+        probe, entry_ras_mm=entry_ras_mm, ablations=(dataclasses.replace(row, center_ras_mm=center),)
+    )
+
+
+def test_locked_probes_that_suffice_are_all_there_is():
+    free = planned("15 mm")
+    kept = plan("15 mm", locked=free.probes)
+    assert kept.probes == free.probes
+    assert kept.locked_count == kept.probe_count == 1
+    assert kept.predicted_mam_mm == free.predicted_mam_mm
+    assert kept.lower_bound_punctures is None
+
+
+def test_a_locked_probe_beside_the_lesion_is_kept_and_others_are_placed():
+    # One that is too small, of another device: it is kept as it is and the others are of the device asked for.
+    (probe,) = planned("15 mm").probes
+    small = dataclasses.replace(
+        probe, ablations=(dataclasses.replace(probe.ablations[0], short_axis_mm=8.0, long_axis_mm=8.0),), device=RFA.id
+    )
+    made = plan("15 mm", locked=(small,))
+    assert made.probes[0] == small
+    assert made.locked_count == 1 < made.probe_count
+    assert {p.device for p in made.probes[1:]} == {MWA.id}
+    assert made.tumor_coverage_fraction == 1.0
+
+
+def test_a_locked_probe_through_bone_is_kept_and_flagged():
+    tip = np.array(planned("15 mm").probes[0].tip_ras_mm)
+    image = inputs("15 mm")[0]
+    k, j, i = np.nonzero(sitk.GetArrayFromImage(image) > 600)
+    ribs = frames.index_to_ras(image, np.stack([i, j, k], axis=1))
+    rib = ribs[np.linalg.norm(ribs - tip, axis=1).argmin()]
+    outward = (rib - tip) / np.linalg.norm(rib - tip)
+    steps = np.arange(0.0, 150.0, 0.5)
+    entry = tip + steps[BODY(tip + steps[:, None] * outward) < 0][-1] * outward
+    locked = bent_to(planned("15 mm").probes[0], tuple(entry.tolist()))
+    made = plan("15 mm", locked=(locked,))
+    assert made.probes[0] == locked
+    assert made.path_checks[0]["grade"] == "blocked"
+    assert any(text.startswith("Locked probe 1 is not free") and "bone" in text for text in made.limitations)
+
+
+def test_live_and_final_numbers_are_one_measurement():
+    made = planned("28 mm")
+    _, tumor, liver, _ = inputs("28 mm")
+    coverage = PlanMeasure.of(Target.of(tumor, liver, 5.0), liver).measure(made.probes)
+    assert made.predicted_mam_mm == coverage.predicted_mam_mm
+    assert made.mam_place_ras_mm == coverage.mam_place_ras_mm
+    assert abs(LESIONS["28 mm"](np.array([made.mam_place_ras_mm]))[0]) < 0.3
+    assert made.healthy_liver_ml == coverage.liver_lost_ml
+    assert sum(made.shares.values()) == pytest.approx(1.0)
+
+
+def test_a_robust_plan_tells_its_chances_and_still_suffices():
+    made = plan("15 mm", is_robust=True)
+    assert made.robustness["draws"] > 0
+    for chance in made.robustness["chances"].values():
+        assert 0 <= chance["low"] <= chance["fraction"] <= chance["high"] <= 1
+    assert made.tumor_coverage_fraction == 1.0
+    assert made.predicted_mam_mm >= 0.8 * 5.0
+    assert all(check["grade"] != "blocked" for check in made.path_checks)
+    assert planned("15 mm").robustness is None
+    assert Plan.from_dict(json.loads(json.dumps(made.to_dict()))).to_dict() == made.to_dict()
+
+
+def test_locked_probes_are_not_shifted_for_robustness():
+    locked = planned("15 mm").probes
+    assert plan("15 mm", locked=locked, is_robust=True).probes == locked
+
+
+def test_what_was_planned_before_a_cancellation_is_not_lost():
+    image, tumor, liver, masks = inputs("15 mm")
+
+    def stop(fraction, message):
+        if fraction > 0.4:
+            raise Cancelled("enough")
+
+    made = plan_alternatives(image, tumor, liver, obstacles=masks, device=MWA, count=3, progress=stop)
+    assert made[0].probes == planned("15 mm").probes
+    assert any("planning was stopped" in text for text in made[0].limitations)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import InputError
+from ..core.errors import Cancelled, InputError
 from ..core.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -161,3 +164,31 @@ def progress_bar(title: str, options: argparse.Namespace) -> Iterator[ProgressCa
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda fraction, message: bar.update(task, completed=fraction, description=f"{title}: {message}"[:32])
+
+
+@contextmanager
+def cancelled_by_interrupt(progress: ProgressCallback) -> Iterator[ProgressCallback]:
+    """Let the first Ctrl-C cancel the work of the block at its next report; the second one stops it at once.
+
+    Elsewhere than in the main thread, which alone gets signals, the callback is what it was.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield progress
+        return
+    before = signal.getsignal(signal.SIGINT)
+    is_asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        is_asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    def report(fraction: float, message: str) -> None:
+        if is_asked.is_set():
+            raise Cancelled("stopped by Ctrl-C")
+        progress(fraction, message)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield report
+    finally:
+        signal.signal(signal.SIGINT, before)

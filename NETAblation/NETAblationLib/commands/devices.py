@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
 from .command_line import add_command, positive, require_places, write_document
+from .planning_inputs import add_device_files, device_named
 
 if TYPE_CHECKING:
     from ..core.devices import Device, ZoneSetting
@@ -26,32 +27,14 @@ def add_devices(commands: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also for machines (- for standard output)")
 
 
-def add_device_files(parser: argparse.ArgumentParser) -> None:
-    """The option for devices of the user's own, for each command that uses the catalogue."""
-    parser.add_argument(
-        "--device-file",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="devices of your own, as JSON (device.schema.json says how)",
-    )
-
-
 def run_devices(options: argparse.Namespace) -> None:
     """List the catalogue, or show one device; files of the user's own are checked by that."""
     from ..core.devices import load_catalogue
-    from ..core.errors import DeviceError
 
     require_places(options.device_file, (options.json, ()))
     catalogue = load_catalogue(options.device_file)
     if options.device is not None:
-        if options.device not in catalogue:
-            raise DeviceError(
-                f"device '{options.device}' is not in the catalogue: choose one of {', '.join(catalogue)}"
-            )
-        catalogue = {options.device: _derived(catalogue[options.device], options)}
+        catalogue = {options.device: _derived(device_named(catalogue, options.device), options)}
     elif any(getattr(options, name) is not None for name in ("power_w", "time_min", "perfusion", "size_factor")):
         raise InputError("power, time, perfusion and size factor are those of one device: choose it with --device")
     if options.json is not None:

@@ -3,107 +3,150 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
 from .command_line import (
     SCENE_SUFFIXES,
     add_command,
     as_notes,
+    cancelled_by_interrupt,
     in_mm,
-    mask_of,
-    named_mask,
     positive,
     progress_bar,
     require_places,
     say,
     write_document,
 )
+from .planning_inputs import add_planning_inputs, device_of, input_files, read_inputs
+
+if TYPE_CHECKING:
+    from ..core.probes import Probe
 
 
 def add_plan(commands: Any) -> None:
     """Arguments of `plan`."""
-    parser = add_command(commands, "plan", run_plan, "Place probes until tumor and margin are covered.")
-    parser.add_argument("--image", type=Path, required=True, metavar="CT", help="the planning CT, or a DICOM folder")
-    parser.add_argument("--series", metavar="ID", help="DICOM series: number, UID or description")
-    parser.add_argument("--tumor", type=Path, required=True, metavar="MASK")
-    parser.add_argument("--liver", type=Path, required=True, metavar="MASK")
+    parser = add_command(
+        commands,
+        "plan",
+        run_plan,
+        "Place probes until tumor and margin are covered. Ctrl-C ends the search with the best plan found so far.",
+    )
+    add_planning_inputs(parser)
+    parser.add_argument("--margin-mm", type=positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
+    parser.add_argument("--size-factor", type=positive, default=1.0, metavar="F", help="zones of 0.5 to 1.5 the size")
     parser.add_argument(
-        "--obstacle",
-        type=named_mask,
+        "--lock",
+        type=_locked,
         nargs="+",
         action="extend",
         default=[],
-        metavar="NAME=MASK",
-        help="what no probe may cross",
+        metavar="PLAN.json[:1,3]",
+        help="keep the probes of this plan, or those of these numbers, and place others beside them",
     )
     parser.add_argument(
-        "--structures",
-        type=Path,
-        metavar="FILE",
-        help="a segmentation (.seg.nrrd, or labels with names): every obstacle in it is taken",
+        "--alternatives", type=int, choices=range(4), default=0, metavar="N", help="other plans, 0 to 3 (default 0)"
     )
     parser.add_argument(
-        "--structure-names", type=Path, metavar="NAMES", help="JSON or CSV: what the labels of --structures are called"
+        "--robust", action="store_true", help="shift probes so that errors of placement matter least, and say how much"
     )
-    parser.add_argument("--device", metavar="ID", help="device of the catalogue (default: its first)")
-    parser.add_argument("--margin-mm", type=positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
     parser.add_argument("--out", type=Path, required=True, metavar="PLAN.json")
     parser.add_argument("--scene", type=Path, metavar="CASE.mrb", help="also a scene for 3D Slicer")
 
 
 def run_plan(options: argparse.Namespace) -> None:
     """Probes for a tumor."""
-    from ..core.devices import load_catalogue
-    from ..core.errors import DeviceError
-    from ..core.images import read_image
-    from ..core.planning import plan_probes
-    from ..core.segmentation_files import find_structures, read_segmentation
+    from ..core.planning import plan_alternatives
 
-    obstacle_files = dict(options.obstacle)
-    if len(obstacle_files) < len(options.obstacle):
-        raise InputError("--obstacle: a name is given twice; every obstacle needs a name of its own")
-    inputs = [options.image, options.tumor, options.liver, *obstacle_files.values()]
-    inputs += [options.structures, options.structure_names]
-    if options.structure_names is not None and options.structures is None:
-        raise InputError("--structure-names: names the labels of --structures, which is missing")
-    require_places(inputs, (options.out, ()), (options.scene, SCENE_SUFFIXES))
-    catalogue = load_catalogue()
-    device_id = next(iter(catalogue)) if options.device is None else options.device
-    if device_id not in catalogue:
-        raise DeviceError(f"device '{device_id}' is not in the catalogue: choose one of {', '.join(catalogue)}")
-    with progress_bar("plan", options) as progress:
-        image = read_image(options.image, series=options.series)
-        tumor, liver = mask_of(options.tumor), mask_of(options.liver)
-        obstacles = {name: mask_of(path) for name, path in obstacle_files.items()}
-        notes: list[str] = []
-        if options.structures is not None:
-            found = find_structures(read_segmentation(options.structures, options.structure_names), image)
-            for name in found.masks.keys() & obstacles.keys():
-                raise InputError(f"obstacle '{name}' is given twice: by --obstacle and in {options.structures}")
-            obstacles |= found.masks
-            notes += [f"obstacles of {options.structures.name}: {', '.join(found.masks) or 'none'}", *found.notes]
-        plan = plan_probes(
-            image,
-            tumor,
-            liver,
-            obstacles=obstacles,
-            device=catalogue[device_id],
+    locked_files = [path for path, _ in options.lock]
+    require_places([*input_files(options), *locked_files], (options.out, ()), (options.scene, SCENE_SUFFIXES))
+    device = device_of(options)
+    locked = [probe for path, numbers in options.lock for probe in _probes_of(path, numbers)]
+    with progress_bar("plan", options) as bar, cancelled_by_interrupt(bar) as progress:
+        given = read_inputs(options)
+        plans = plan_alternatives(
+            given.image,
+            given.tumor,
+            given.liver,
+            obstacles=given.obstacles,
+            no_go=given.no_go,
+            device=device,
             margin_mm=options.margin_mm,
+            size_factor=options.size_factor,
+            locked=locked,
+            lobes=given.lobes,
+            least_liver_mm=options.least_liver_mm,
+            is_robust=options.robust,
+            count=options.alternatives,
             progress=progress,
         )
-    document = plan.to_dict()
-    write_document(document, options.out)
+    document, *others = [plan.to_dict() for plan in plans]
+    write_document({**document, "alternatives": others}, options.out)
     if options.scene is not None:
         from ..scene.cases import save_plan_scene
 
-        save_plan_scene(options.scene, image=image, tumor=tumor, liver=liver, plan=plan)
-    if not options.quiet:
-        say(
-            f"{document['probe_count']} probe(s), tumor {100 * document['tumor_coverage_fraction']:.1f} % and target "
-            f"{100 * document['target_coverage_fraction']:.1f} % covered, predicted MAM "
-            f"{in_mm(document['predicted_mam_mm'])} -> {options.out}",
-            *as_notes(document.get("limitations", ())),
-            *as_notes(notes),
-        )
+        save_plan_scene(options.scene, image=given.image, tumor=given.tumor, liver=given.liver, plan=plans[0])
+    if options.quiet:
+        return
+    say(f"{_in_words(document)} -> {options.out}", *_bounds_in_words(document), *_robustness_in_words(document))
+    say(*(f"alternative {n}, {other['kind']}: {_in_words(other)}" for n, other in enumerate(others, start=1)))
+    say(*as_notes(document["limitations"]), *as_notes(given.notes))
+
+
+def _in_words(document: Mapping[str, Any]) -> str:
+    return (
+        f"{document['probe_count']} probe(s), {document['ablation_count']} ablation(s), "
+        f"tumor {100 * document['tumor_coverage_fraction']:.1f} % and target "
+        f"{100 * document['target_coverage_fraction']:.1f} % covered, "
+        f"predicted MAM {in_mm(document['predicted_mam_mm'])}"
+    )
+
+
+def _bounds_in_words(document: Mapping[str, Any]) -> list[str]:
+    if document["lower_bound_punctures"] is None:
+        return []
+    return [
+        f"at least {document['lower_bound_punctures']} puncture(s), {document['lower_bound_parallel_punctures']} of "
+        f"parallel probes, and {document['lower_bound_ablations']} ablation(s) are needed with this device"
+    ]
+
+
+def _robustness_in_words(document: Mapping[str, Any]) -> list[str]:
+    found = document["robustness"]
+    if found is None:
+        return []
+    words = {"tumor_covered": "tumor covered", "margin_asked": f"margin of {document['margin_mm']:g} mm reached"}
+    parts = [
+        f"{text} in {100 * row['fraction']:.0f} % ({100 * row['low']:.0f} to {100 * row['high']:.0f})"
+        for name, text in words.items()
+        for row in [found["chances"].get(name)]
+        if row is not None
+    ]
+    return [f"of {found['draws']} draws: {', '.join(parts)}; probe {found['most_sensitive_probe'] + 1} matters most"]
+
+
+def _locked(text: str) -> tuple[Path, tuple[int, ...]]:
+    """PLAN.json, or PLAN.json:1,3 for some of its probes."""
+    path, colon, numbers = text.rpartition(":")
+    words = numbers.split(",")
+    if not (colon and path and all(word.isdecimal() for word in words)):
+        return Path(text), ()
+    return Path(path), tuple(int(word) for word in words)
+
+
+def _probes_of(path: Path, numbers: Sequence[int]) -> list[Probe]:
+    """The probes of a plan, or those of some numbers from 1, each with its device."""
+    from ..core.documents import read_json
+    from ..core.trajectories import probes_of_plan
+
+    probes, device = probes_of_plan(read_json(path))
+    for number in numbers:
+        if not 1 <= number <= len(probes):
+            raise InputError(f"--lock: {path} has probes 1 to {len(probes)}, none of number {number}")
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"--lock: a probe of {path} is named twice")
+    chosen = [probes[number - 1] for number in numbers] if numbers else probes
+    return [replace(probe, device=probe.device or device) for probe in chosen]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .command_line import add_command, as_notes, positive, require_places, say, write_document
-from .devices import add_device_files
+from .planning_inputs import add_device_files
 
 
 def add_trajectories(commands: Any) -> None:

@@ -118,6 +118,11 @@ class PlanMeasure:
         grid = WorkingGrid(tuple(first.tolist()), step, shape)
         return cls(target, grid, kinds.reshape(-1), around, kinds_around.reshape(-1), surface, origin)
 
+    @property
+    def target_volume_ml(self) -> float:
+        """Volume of tumor and margin, inside the liver."""
+        return int(np.count_nonzero(self.kinds)) * self.grid.spacing_mm**3 / 1000.0
+
     def measure(self, probes: Sequence[Probe]) -> PlanCoverage:
         """Measure a plan; the same numbers as :class:`.live.LivePlan` has after any moves to it."""
         zones = [zone for probe in probes for zone in Zone.of(probe)]

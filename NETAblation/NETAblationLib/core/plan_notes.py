@@ -14,7 +14,6 @@ from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE
 from .devices import Device
 from .path_checks import BLOCKED, PathCheck
 from .probes import Probe, is_in_zone
-from .surfaces import Surface
 from .targets import Target
 from .trajectories import pair_warnings, probe_pairs, trajectories_of
 
@@ -80,8 +79,7 @@ def reached_obstacles(probes: Sequence[Probe], obstacles: Mapping[str, sitk.Imag
     for name, mask in obstacles.items():
         k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
         centers = frames.index_to_ras(mask, np.stack([i, j, k], axis=1))
-        lower = np.min([np.array(a.center_ras_mm) - a.long_axis_mm for p in probes for a in p.ablations], axis=0)
-        upper = np.max([np.array(a.center_ras_mm) + a.long_axis_mm for p in probes for a in p.ablations], axis=0)
+        lower, upper = _box(probes)
         centers = centers[np.all((centers >= lower) & (centers <= upper), axis=1)]
         if not len(centers):
             continue
@@ -92,9 +90,9 @@ def reached_obstacles(probes: Sequence[Probe], obstacles: Mapping[str, sitk.Imag
     return texts
 
 
-def outside_liver(probes: Sequence[Probe], zone: Surface, surroundings: Surroundings) -> list[str]:
+def outside_liver(probes: Sequence[Probe], surroundings: Surroundings) -> list[str]:
     """How much of the zones lies beyond the liver."""
-    lower, upper = zone.points_ras_mm.min(axis=0), zone.points_ras_mm.max(axis=0)
+    lower, upper = _box(probes)
     size = np.maximum(np.ceil((upper - lower) / _BEYOND_LIVER_MM).astype(int), 1) + 1
     points = lower + _BEYOND_LIVER_MM * np.indices(size).reshape(3, -1).T
     points = points[is_in_zone(probes, points)]
@@ -103,6 +101,14 @@ def outside_liver(probes: Sequence[Probe], zone: Surface, surroundings: Surround
     if volume_ml < _BEYOND_LIVER_ML:
         return []
     return [f"The zones expected reach {volume_ml:.1f} ml beyond the liver: check what lies there."]
+
+
+def _box(probes: Sequence[Probe]) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper corner (3,) of a box that holds all zones, whatever their direction."""
+    ablations = [ablation for probe in probes for ablation in probe.ablations]
+    centers = np.array([ablation.center_ras_mm for ablation in ablations])
+    reach = np.array([0.5 * max(a.short_axis_mm, a.long_axis_mm) for a in ablations])[:, None]
+    return (centers - reach).min(axis=0), (centers + reach).max(axis=0)
 
 
 def way_notes(checks: Sequence[PathCheck], locked_count: int) -> list[str]:
@@ -122,7 +128,8 @@ def spacing_notes(probes: Sequence[Probe], device: Device) -> list[str]:
 
 def device_notes(probes: Sequence[Probe], device: Device, size_factor: float) -> list[str]:
     """How sure the zone sizes are, and that they were changed where they were."""
-    used = {ablation.setting for probe in probes for ablation in probe.ablations}
+    own = [probe for probe in probes if probe.device in ("", device.id)]
+    used = {ablation.setting for probe in own for ablation in probe.ablations}
     certainties = sorted({s.certainty for s in device.settings if s.name in used})
     texts = [f"How sure the zone sizes are: {'; '.join(certainties)}."] if certainties else []
     if size_factor != 1.0:

@@ -21,44 +21,55 @@ import SimpleITK as sitk
 
 from . import access, frames, plan_notes
 from .access import Surroundings
+from .access_rules import LIMITS
 from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims
+from .coverage import PlanMeasure
 from .devices import Device
 from .drafts import Draft
-from .errors import GeometryError, InputError
+from .errors import Cancelled, GeometryError, InputError
 from .images import as_mask, image_hash, require_3d_finite
+from .lobes import Lobes
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
-from .path_checks import check_path
+from .path_checks import BLOCKED, PathCheck, check_path
 from .placement import DEFAULT_SHAFT_MM, Preference, Search
 from .plan_bounds import Bounds, least_needed
 from .plans import Plan
-from .probes import Probe, is_in_zone, zone_margin_mm, zone_surface
+from .probes import Probe
 from .progress import ProgressCallback, silent, span
+from .robustness import plan_robustness, robust_placement
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Points on which a finished plan is measured. User-set.
-_MEASURED_POINTS = 60_000
 #: What further plans are made for, in this order.
-_ALTERNATIVES = (Preference.FULL_MARGIN, Preference.SAFEST, Preference.LEAST_LIVER)
+ALTERNATIVES = (Preference.FULL_MARGIN, Preference.SAFEST, Preference.LEAST_LIVER)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a plan is asked for: the target, its surroundings, the device, and what was given."""
+    """What a plan is asked for: the target, its surroundings, the device, and what was given.
+
+    All plans of a task are measured by `measure`. `is_robust`: they are made robust, and say how robust they are.
+    """
 
     target: Target
+    measure: PlanMeasure
     surroundings: Surroundings
     device: Device
     size_factor: float
     obstacles: Mapping[str, sitk.Image]
     locked: tuple[Probe, ...]
     input_hashes: Mapping[str, str]
+    is_robust: bool = False
 
     @property
     def longest_mm(self) -> float:
         """Longest way of a probe in the body."""
         return self.device.shaft_length_mm or DEFAULT_SHAFT_MM
+
+    def check(self, probe: Probe) -> PathCheck:
+        """How the path of a probe fares among the surroundings."""
+        return check_path(self.surroundings, probe.entry_ras_mm, probe.tip_ras_mm, longest_mm=self.longest_mm)
 
 
 def plan_probes(
@@ -72,6 +83,9 @@ def plan_probes(
     margin_mm: float = DEFAULT_MARGIN_MM,
     size_factor: float = 1.0,
     locked: Sequence[Probe] = (),
+    lobes: Lobes | None = None,
+    least_liver_mm: float = LIMITS["least_liver"].number,
+    is_robust: bool = False,
     progress: ProgressCallback = silent,
 ) -> Plan:
     """Place probes of a device until tumor and margin are covered.
@@ -80,7 +94,11 @@ def plan_probes(
     name) are masks in its frame, on grids of their own if need be, as are `no_go` areas of the skin. No probe
     crosses an obstacle, bone or air, and each enters through the skin and ends in the liver. `locked` probes are
     kept as they are, whatever they cross, and others are placed beside them. Zones count as `size_factor` times
-    as large as the device's source gives.
+    as large as the device's source gives. `lobes` and `least_liver_mm` are those of :func:`.access.survey`.
+
+    `is_robust`: probes that are not locked are shifted within free ways so that tumor and margin are covered more
+    surely (:func:`.robustness.robust_placement`), and the plan says how sure that is. Where the shifted probes reach
+    less than what is required, the others are kept.
 
     When the progress callback cancels, the best plan until then is returned, with that among its limitations, if
     there is one already. Raises InputError for bad parameters or an image that is no CT, EmptyMaskError or
@@ -97,6 +115,9 @@ def plan_probes(
         margin_mm=margin_mm,
         size_factor=size_factor,
         locked=locked,
+        lobes=lobes,
+        least_liver_mm=least_liver_mm,
+        is_robust=is_robust,
         count=0,
         progress=progress,
     )[0]
@@ -113,6 +134,9 @@ def plan_alternatives(
     margin_mm: float = DEFAULT_MARGIN_MM,
     size_factor: float = 1.0,
     locked: Sequence[Probe] = (),
+    lobes: Lobes | None = None,
+    least_liver_mm: float = LIMITS["least_liver"].number,
+    is_robust: bool = False,
     count: int,
     progress: ProgressCallback = silent,
 ) -> tuple[Plan, ...]:
@@ -122,8 +146,8 @@ def plan_alternatives(
     Those that another one beats in everything are left out. The rest is as in :func:`plan_probes`.
     """
     start = time.perf_counter()
-    if not 0 <= count <= len(_ALTERNATIVES):
-        raise InputError(f"alternatives: {count} is not from 0 to {len(_ALTERNATIVES)}")
+    if not 0 <= count <= len(ALTERNATIVES):
+        raise InputError(f"alternatives: {count} is not from 0 to {len(ALTERNATIVES)}")
     progress(0.0, "target and ways from the skin")
     task = prepared(
         image,
@@ -135,20 +159,32 @@ def plan_alternatives(
         margin_mm=margin_mm,
         size_factor=size_factor,
         locked=locked,
+        lobes=lobes,
+        least_liver_mm=least_liver_mm,
+        is_robust=is_robust,
     )
-    kinds = [Preference.FEWEST, *_ALTERNATIVES] if count else [Preference.FEWEST]
+    kinds = [Preference.FEWEST, *ALTERNATIVES] if count else [Preference.FEWEST]
     share = 0.8 / len(kinds)
-    plans = []
+    plans: list[Plan] = []
+    is_cancelled = False
     for number, kind in enumerate(kinds):
         begun = start if number == 0 else time.perf_counter()
         part = span(progress, 0.2 + number * share, 0.2 + (number + 1) * share)
-        plan, is_cancelled = _planned(task, kind, begun, part)
-        plans.append(plan)
+        try:
+            plan, is_cancelled = _planned(task, kind, begun, part)
+        except Cancelled:
+            if not plans:
+                raise
+            is_cancelled = True  # before there was any plan of this kind: those made until then are not lost
+        else:
+            plans.append(plan)
         if is_cancelled:
             break
-    if len(plans) == len(kinds):
-        progress(1.0, "planned")
+    is_cancelled = is_cancelled or not _goes_on(progress, 1.0, "planned")
     first, *others = plans
+    if is_cancelled and len(plans) < len(kinds):
+        stopped = "Further plans were not made: planning was stopped before."
+        first = replace(first, limitations=(*first.limitations, stopped))
     better = _undominated(first, others)[:count]
     return tuple(_with_reasons(plan, first) for plan in [first, *better])
 
@@ -164,6 +200,9 @@ def prepared(
     margin_mm: float = DEFAULT_MARGIN_MM,
     size_factor: float = 1.0,
     locked: Sequence[Probe] = (),
+    lobes: Lobes | None = None,
+    least_liver_mm: float = LIMITS["least_liver"].number,
+    is_robust: bool = False,
 ) -> Task:
     """Check what a plan is asked for, and find target and surroundings; raises as :func:`plan_probes` does."""
     if not (np.isfinite(margin_mm) and 0 <= margin_mm <= MAX_MARGIN_MM):
@@ -175,9 +214,28 @@ def prepared(
     target = Target.of(masks["tumor"], masks["liver"], float(margin_mm))
     given = {name: masks[name] for name in (obstacles or {})}
     areas = {name: as_mask(mask, f"no-go area '{name}'") for name, mask in (no_go or {}).items()}
-    surroundings = access.survey(image, masks["liver"], masks["tumor"], given, no_go=areas, reach_mm=longest_mm)
+    surroundings = access.survey(
+        image,
+        masks["liver"],
+        masks["tumor"],
+        given,
+        no_go=areas,
+        lobes=lobes,
+        least_liver_mm=least_liver_mm,
+        reach_mm=longest_mm,
+    )
     hashes = {name: image_hash(mask) for name, mask in {**masks, **areas}.items()}
-    return Task(target, surroundings, sized, size_factor, given, tuple(locked), {"image": image_hash(image), **hashes})
+    return Task(
+        target=target,
+        measure=PlanMeasure.of(target, masks["liver"]),
+        surroundings=surroundings,
+        device=sized,
+        size_factor=size_factor,
+        obstacles=given,
+        locked=tuple(locked),
+        input_hashes={"image": image_hash(image), **hashes},
+        is_robust=is_robust,
+    )
 
 
 def _checked(
@@ -205,33 +263,74 @@ def _checked(
     return masks
 
 
+def _goes_on(progress: ProgressCallback, fraction: float, message: str) -> bool:
+    """Report progress where there is something to lose: whether the work goes on."""
+    try:
+        progress(fraction, message)
+    except Cancelled:
+        return False
+    return True
+
+
 def _planned(task: Task, kind: Preference, start: float, progress: ProgressCallback) -> tuple[Plan, bool]:
-    """One plan, and whether the search for it was cancelled."""
+    """One plan, and whether it was cancelled on the way."""
     search = Search(task.target, task.surroundings, task.device, kept=task.locked, preference=kind)
-    draft = search.run(span(progress, 0.0, 0.9))
-    if not search.is_cancelled:
-        progress(0.9, "measuring the plan")
-    return _measured(task, (*task.locked, *draft.probes), kind, search, draft, start), search.is_cancelled
+    draft = search.run(span(progress, 0.0, 0.8))
+    is_cancelled = search.is_cancelled or not _goes_on(progress, 0.8, "measuring the plan")
+    placed = tuple(replace(probe, device=task.device.id) for probe in draft.probes)
+    plan = _measured(task, (*task.locked, *placed), kind, search, draft, start)
+    if task.is_robust and not is_cancelled:
+        is_cancelled = not _goes_on(progress, 0.85, "how robust it is")
+    if task.is_robust:
+        plan = _left_unshifted(plan) if is_cancelled else _made_robust(task, plan, kind, search, draft, start)
+    return plan, is_cancelled
+
+
+def _left_unshifted(plan: Plan) -> Plan:
+    said = "How robust the plan is was not looked into: planning was stopped before."
+    return replace(plan, limitations=(*plan.limitations, said))
+
+
+def _made_robust(task: Task, plan: Plan, kind: Preference, search: Search, draft: Draft, start: float) -> Plan:
+    """The plan with its probes shifted where that helps and still suffices, and how robust it is."""
+    locked = len(task.locked)
+    shifted = robust_placement(
+        task.target,
+        plan.probes,
+        device=task.device,
+        kept=locked,
+        is_allowed=lambda probe: task.check(probe).grade != BLOCKED,
+    )
+    if shifted != plan.probes:
+        # A probe that moved leaves the skin at another place of its line.
+        moved = tuple(
+            after if after == before else after.entering_after(task.check(after).length_mm)
+            for before, after in zip(plan.probes, shifted, strict=True)
+        )
+        steadier = _measured(task, moved, kind, search, draft, start)
+        is_free = all(check["grade"] != BLOCKED for check in steadier.path_checks[locked:])
+        if is_free and not _is_short(steadier, task.target):
+            plan = steadier
+    robustness = plan_robustness(task.target, plan.probes, device=task.device)
+    return replace(plan, robustness=robustness.to_dict(), seconds=time.perf_counter() - start)
+
+
+def _is_short(plan: Plan, target: Target) -> bool:
+    shares = plan.tumor_coverage_fraction, plan.target_coverage_fraction
+    return plan_notes.is_short(*shares, plan.predicted_mam_mm, target)
 
 
 def _measured(
     task: Task, probes: tuple[Probe, ...], kind: Preference, search: Search, draft: Draft, start: float
 ) -> Plan:
-    """Measure a plan on fine points, independent of how it was made."""
+    """Measure a plan on fine points, independent of how it was made, as a live plan is measured."""
     target, surroundings = task.target, task.surroundings
-    points, is_tumor, voxel_ml = target.points(_MEASURED_POINTS)
-    covered = is_in_zone(probes, points)
-    tumor_share = float(covered[is_tumor].mean()) if is_tumor.any() else 1.0
-    target_share = float(covered.mean())
-    zone = zone_surface(probes)
-    mam = None
-    if target.is_evaluable.any():
-        evaluable = target.surface.points_ras_mm[target.is_evaluable]
-        mam = float(zone_margin_mm(probes, evaluable, zone).min())
-    checks = [
-        check_path(surroundings, probe.entry_ras_mm, probe.tip_ras_mm, longest_mm=task.longest_mm) for probe in probes
-    ]
-    bounds = _bounds(task, probes, len(points) * voxel_ml)
+    coverage = task.measure.measure(probes)
+    tumor_share, target_share = coverage.tumor_coverage_fraction, coverage.target_coverage_fraction
+    mam = coverage.predicted_mam_mm
+    checks = [task.check(probe) for probe in probes]
+    target_ml = task.measure.target_volume_ml
+    bounds = _bounds(task, probes, target_ml)
     limitations = [
         *plan_notes.shortfalls(tumor_share, target_share, mam, target),
         *(["The search was stopped before its end: this is the best plan until then."] if search.is_cancelled else []),
@@ -243,7 +342,7 @@ def _measured(
         *plan_notes.way_notes(checks, len(task.locked)),
         *plan_notes.spacing_notes(probes, task.device),
         *plan_notes.reached_obstacles(probes, task.obstacles),
-        *plan_notes.outside_liver(probes, zone, surroundings),
+        *plan_notes.outside_liver(probes, surroundings),
         *plan_notes.device_notes(probes, task.device, task.size_factor),
     ]
     return Plan(
@@ -253,15 +352,17 @@ def _measured(
         tumor_coverage_fraction=tumor_share,
         target_coverage_fraction=target_share,
         predicted_mam_mm=mam,
-        target_volume_ml=len(points) * voxel_ml,
-        zone_volume_ml=zone.volume_ml,
+        mam_place_ras_mm=coverage.mam_place_ras_mm,
+        shares=coverage.shares,
+        target_volume_ml=target_ml,
+        zone_volume_ml=coverage.zone_volume_ml,
         seconds=time.perf_counter() - start,
         limitations=tuple(limitations),
         parameters=_parameters(task),
         input_hashes=task.input_hashes,
         kind=kind.value,
         locked_count=len(task.locked),
-        healthy_liver_ml=_healthy_liver_ml(probes, target, surroundings),
+        healthy_liver_ml=coverage.liver_lost_ml,
         lower_bound_punctures=None if bounds is None else bounds.punctures,
         lower_bound_parallel_punctures=None if bounds is None else bounds.parallel_punctures,
         lower_bound_ablations=None if bounds is None else bounds.ablations,
@@ -276,6 +377,7 @@ def _parameters(task: Task) -> dict[str, Any]:
         "clearance_source": "mean lateral error of stereotactic placement, Tinguely et al., Front Oncol 2021",
         "dense_clearance_mm": access.DENSE_CLEARANCE_MM,
         "dense_clearance_source": "no published source; user-set",
+        "least_liver_mm": task.surroundings.least_liver_mm,
         "longest_way_mm": task.longest_mm,
         "size_factor": task.size_factor,
         "target_share": TARGET_SHARE,
@@ -299,14 +401,6 @@ def _bounds(task: Task, probes: Sequence[Probe], target_ml: float) -> Bounds | N
         np.pi / 6.0 * largest / 1000.0,
         at_most=len(probes),
     )
-
-
-def _healthy_liver_ml(probes: Sequence[Probe], target: Target, surroundings: Surroundings) -> float:
-    """Liver outside of the tumor that the zones reach, on the grid of the surroundings."""
-    liver = np.argwhere(surroundings.liver >= 0.5)[:, ::-1] * surroundings.spacing_mm + surroundings.lower_ras_mm
-    reached = liver[is_in_zone(probes, liver)]
-    healthy = target.tumor_field.evaluate(reached) >= 0
-    return float(healthy.sum()) * surroundings.spacing_mm**3 / 1000.0
 
 
 #: Differences between plans that count for nothing: punctures, ml of liver, mm of margin, and score of the

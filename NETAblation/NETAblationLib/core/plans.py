@@ -18,7 +18,8 @@ class Plan:
 
     `tumor_coverage_fraction` and `target_coverage_fraction` (tumor and margin, inside the liver)
     are shares of volume; `predicted_mam_mm` is the smallest signed margin over the tumor's
-    surface at least `margin_mm` from the capsule, None where there is no such surface.
+    surface at least `margin_mm` from the capsule and `mam_place_ras_mm` (3,) where that is, None where there is no
+    such surface; `shares` of that surface, by area, have a margin "below_0", "from_0_to_5" and "at_least_5" mm.
     `limitations` say in sentences what the plan does not reach, and what it does that it should not.
 
     `kind` says what the plan is best in among its alternatives, and `reasons` why one would choose it. The first
@@ -41,6 +42,8 @@ class Plan:
     limitations: tuple[str, ...]
     parameters: Mapping[str, Any]
     input_hashes: Mapping[str, str]
+    mam_place_ras_mm: tuple[float, float, float] | None = None
+    shares: Mapping[str, float | None] = field(default_factory=dict)
     kind: str = "fewest punctures"
     reasons: tuple[str, ...] = ()
     locked_count: int = 0
@@ -80,6 +83,8 @@ class Plan:
             "probes": [probe.to_dict() for probe in self.probes],
             "limitations": list(self.limitations),
             "reasons": list(self.reasons),
+            "mam_place_ras_mm": None if self.mam_place_ras_mm is None else list(self.mam_place_ras_mm),
+            "shares": dict(self.shares),
             "path_checks": [dict(check) for check in self.path_checks],
             "parameters": dict(self.parameters),
             "input_hashes": dict(self.input_hashes),
@@ -101,6 +106,10 @@ class Plan:
             values["limitations"] = tuple(str(text) for text in values["limitations"])
             values["reasons"] = tuple(str(text) for text in values.get("reasons", ()))
             values["path_checks"] = tuple(dict(check) for check in values.get("path_checks", ()))
+            place = values.get("mam_place_ras_mm")
+            if place is not None:
+                r, a, s = place
+                values["mam_place_ras_mm"] = float(r), float(a), float(s)
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"plan: the document is not one of this release ({error!r})") from error

@@ -8,7 +8,7 @@ are united without any synergy: heat of neighbors is not added.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,11 @@ class Probe:
     def direction(self) -> FloatArray:
         """Unit vector (3,) from entry to tip."""
         return np.subtract(self.tip_ras_mm, self.entry_ras_mm) / self.length_mm
+
+    def entering_after(self, length_mm: float) -> Probe:
+        """The same probe on its line, its entry this far before the tip."""
+        entry = np.array(self.tip_ras_mm) - length_mm * self.direction
+        return replace(self, entry_ras_mm=_point(entry, "entry"))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -220,15 +225,6 @@ def zone_surface(probes: Sequence[Probe], spacing_mm: float = _SURFACE_SPACING_M
             np.minimum(field, distance, out=field)
     points, triangles = subvoxel.zero_level(field.reshape(size[::-1]).astype(np.float32))
     return Surface(lower + spacing_mm * points, triangles)
-
-
-def zone_margin_mm(probes: Sequence[Probe], points_ras_mm: npt.ArrayLike, surface: Surface | None = None) -> FloatArray:
-    """Distance in mm of points (N, 3) to the surface of the united zones, positive inside; (N,).
-
-    The margin that a plan gives there, exact everywhere. `surface`, that of :func:`zone_surface`,
-    is what the distance inside several zones was once measured to, and is not needed any more.
-    """
-    return -zone_signed_distance_mm(probes, points_ras_mm)
 
 
 def _along_and_beside(points: FloatArray, ablation: Ablation, direction: FloatArray) -> tuple[FloatArray, FloatArray]:

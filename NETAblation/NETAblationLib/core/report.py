@@ -256,17 +256,39 @@ def _plan_table(plan: Plan) -> str:
             _point(probe["tip_ras_mm"]),
             _number(probe["length_mm"], 0),
             html.escape("; ".join(str(ablation["setting"]) for ablation in probe["ablations"])),
+            html.escape(path),
         )
-        for number, probe in enumerate(document["probes"], start=1)
+        for (number, probe), path in zip(enumerate(document["probes"], start=1), _paths(plan), strict=True)
     ]
     summary = (
         f"{document['probe_count']} probe(s) of {html.escape(str(document['device']))}: tumor "
         f"{_percent(document['tumor_coverage_fraction'])}, target {_percent(document['target_coverage_fraction'])} "
-        f"covered, predicted MAM {_number(document['predicted_mam_mm'], 1)} mm."
+        f"covered, predicted MAM {_number(document['predicted_mam_mm'], 1)} mm.{_least_needed(plan)}"
     )
-    header = ("Probe", "Entry R, A, S mm", "Tip R, A, S mm", "Length mm", "Ablations")
+    header = ("Probe", "Entry R, A, S mm", "Tip R, A, S mm", "Length mm", "Ablations", "Path")
     limits = _warnings(document.get("limitations", ()))
-    return f"<h3>Plan</h3><p>{summary}</p>{limits}{_table(header, rows, numeric={3}, raw={4})}"
+    return f"<h3>Plan</h3><p>{summary}</p>{limits}{_table(header, rows, numeric={3}, raw={4, 5})}"
+
+
+def _paths(plan: Plan) -> list[str]:
+    """How the path of each probe fares, and whether the probe was given; dashes where paths were not checked."""
+    if not plan.path_checks:
+        return ["-"] * plan.probe_count
+    return [
+        f"{check['grade']}{', locked' if number < plan.locked_count else ''}"
+        + (f": {'; '.join(check['reasons'])}" if check["reasons"] else "")
+        for number, check in enumerate(plan.path_checks)
+    ]
+
+
+def _least_needed(plan: Plan) -> str:
+    """The bounds on what could do, where they were looked into."""
+    if plan.lower_bound_punctures is None:
+        return ""
+    return (
+        f" At least {plan.lower_bound_punctures} puncture(s), {plan.lower_bound_parallel_punctures} of parallel "
+        f"probes, and {plan.lower_bound_ablations} ablation(s) are needed with this device."
+    )
 
 
 def _zone_table(plan: Plan, catalogue: Mapping[str, Device]) -> str:

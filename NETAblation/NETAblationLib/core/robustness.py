@@ -236,15 +236,17 @@ def robust_placement(
     errors: Errors | None = None,
     device: Device | None = None,
     seed: int = 0,
+    kept: int = 0,
     may_enlarge: bool = False,
     is_allowed: Callable[[Probe], bool] = lambda probe: True,
 ) -> tuple[Probe, ...]:
     """Shift probes, beside and along their lines, and ablations along them so that :func:`plan_robustness` rises.
 
-    Only to places that `is_allowed`. `may_enlarge`: zones may also take a larger setting of `device` where that brings
-    at least a hundredth; it loses more liver. All plans are tried on the same draws, so that none wins by luck; what is
-    returned has a higher mean chance than the start on the draws of :func:`plan_robustness` with that seed, or the same
-    and a higher middle MAM; else it is the start. The same seed gives the same probes.
+    Only to places that `is_allowed`; the first `kept` probes stay where they are. `may_enlarge`: zones may also take
+    a larger setting of `device` where that brings at least a hundredth; it loses more liver. All plans are tried on the
+    same draws, so that none wins by luck; what is returned has a higher mean chance than the start on the draws of
+    :func:`plan_robustness` with that seed, or the same and a higher middle MAM; else it is the start. The same seed
+    gives the same probes.
     """
     errors = errors or Errors()
     cloud = _Cloud.of(target, _thinned(target, _TRIED_RAYS), _TRIED_VOLUME_POINTS)
@@ -255,7 +257,7 @@ def robust_placement(
     for shift_mm in _SHIFTS_MM:
         for _ in range(_ROUNDS):
             before = score
-            for number in range(len(best)):
+            for number in range(kept, len(best)):
                 others = [row for m, row in enumerate(levels) if m != number]
                 rest = np.minimum.reduce(others) if others else np.full_like(levels[0], np.inf)
                 for trial, least_gain in _trials(best[number], shift_mm, device if may_enlarge else None):

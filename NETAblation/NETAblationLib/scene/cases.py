@@ -178,14 +178,17 @@ class CaseScene:
         inputs = tuple(node for node in (self.volume, self.before) if node is not None)
         exact = documents.add_document(document, f"{name} plan", Provenance("plan", inputs=inputs), schema="plan")
         lesion.plan = plan
+        grades = [check["grade"] for check in plan.path_checks]  # none in plans of earlier releases
         lesion.probe_lines = tuple(
             probes.add_probe(
                 probe["entry_ras_mm"],
                 probe["tip_ras_mm"],
                 f"{name} probe {number}",
                 Provenance("probe", inputs=(exact,)),
-                device=str(document["device"]),
+                device=probe["device"] or document["device"],
                 ablations=probe["ablations"],
+                path_grade=grades[number - 1] if grades else "",
+                is_kept=number <= plan.locked_count,
             )
             for number, probe in enumerate(document["probes"], start=1)
         )

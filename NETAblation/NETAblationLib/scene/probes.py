@@ -21,6 +21,8 @@ ENTRY_LABEL = "entry"
 TIP_LABEL = "tip"
 DEVICE = "NETAblation.Device"
 ABLATIONS = "NETAblation.Ablations"
+PATH_GRADE = "NETAblation.PathGrade"
+KEPT = "NETAblation.Kept"
 
 #: Thickness of a probe's line in the views, mm; near a 13 to 17 gauge shaft (2.4 to 1.5 mm). User-set.
 PROBE_DIAMETER_MM = 2.0
@@ -35,11 +37,15 @@ def add_probe(
     device: str = "",
     ablations: Sequence[Mapping[str, Any]] = (),
     locked: bool = True,
+    path_grade: str = "",
+    is_kept: bool = False,
 ) -> Any:
     """Add a probe as vtkMRMLMarkupsLineNode with the control points "entry" and "tip", in this order.
 
     `ablations` are JSON objects (such as those of `Probe.to_dict`), kept to the last bit in an
-    attribute. Raises GeometryError for points that are not finite or lie on each other.
+    attribute, as are `path_grade`, that of the probe's path check, and `is_kept` for a probe that planning was given
+    and kept; `locked` is whether the line can be dragged. Raises GeometryError for points that are not finite or lie
+    on each other.
     """
     ends = _ends(entry_ras_mm, tip_ras_mm, name)
     node = create_node("vtkMRMLMarkupsLineNode", name, provenance)
@@ -47,6 +53,8 @@ def add_probe(
         node.AddControlPoint(vtk.vtkVector3d(*point.tolist()), label)
     node.SetAttribute(DEVICE, device or None)
     node.SetAttribute(ABLATIONS, json.dumps(list(ablations), allow_nan=False, ensure_ascii=False))
+    node.SetAttribute(PATH_GRADE, path_grade or None)
+    node.SetAttribute(KEPT, "true" if is_kept else None)
     node.SetLocked(locked)
     _style(node)
     return node
