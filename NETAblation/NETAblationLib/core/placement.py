@@ -57,6 +57,9 @@ _VAIN, _THINNING_ROUNDS = 2, 2
 _ROUNDS, _EXTRA_POINTS = 5, 300
 #: Points that lie deeper than this in the zones do not take part when these are moved, in mm. User-set.
 _DEEP_MM = 6.0
+#: More lines than these are not placed, and what the tumor counts beside the rest when the most useful are
+#: chosen; a draft that is not enough loses lines that add less than this share. User-set.
+MOST_LINES, _TUMOR_WEIGHT, _IDLE_SHARE = 15, 3.0, 0.002
 #: Drafts of as many lines that are moved in vain before no more of them are tried. User-set.
 _TRIES = 2
 #: Rounds in which pockets between zones are closed. User-set.
@@ -151,25 +154,33 @@ class Search:
             return
         ranked = self._ranked(directions, span(progress, 0.15, 0.35))
         self._take_fewest(ranked, span(progress, 0.35, 0.75))
-        if self.best is None or not self.best.verdict.is_enough:
+        is_large = self.best is not None and len(self.best.draft.lines) >= MOST_LINES
+        if not is_large and (self.best is None or not self.best.verdict.is_enough):
             progress(0.75, "closing gaps")
             self._take_helped(ranked)
         if self.best is not None:
             progress(0.85, "economizing")
-            self._take(self._economical(self.best.draft))
-            self._take(self._sealed(self._smallest(self.best.draft)))
+            economical = self._economical(self.best.draft)
+            if self.best.verdict.is_enough:
+                self._take(economical)
+                self._take(self._sealed(self._smallest(self.best.draft)))
+            else:
+                self.best = self._found(economical)
 
     def _take(self, draft: Draft | None) -> Verdict | None:
         """Keep a draft if it is the best one yet; its verdict, for which gaps between zones are looked for."""
         if draft is None or not draft.lines:
             return None
-        verdict = self.judge.verdict(draft)
-        if verdict.is_enough and self.judge.find_leaks(draft):
-            verdict = self.judge.verdict(draft)
-        found = Found(draft, verdict, self._cost(draft, verdict))
+        if self.judge.verdict(draft).is_enough:
+            self.judge.find_leaks(draft)
+        found = self._found(draft)
         if found.is_better_than(self.best):
             self.best = found
-        return verdict
+        return found.verdict
+
+    def _found(self, draft: Draft) -> Found:
+        verdict = self.judge.verdict(draft)
+        return Found(draft, verdict, self._cost(draft, verdict))
 
     def _cost(self, draft: Draft, verdict: Verdict) -> tuple[float, ...]:
         lines, ablations = float(len(draft.lines)), float(draft.ablation_count)
@@ -277,6 +288,8 @@ class Search:
             for other, direction in enumerate(ranked[:_COVERED_DIRECTIONS]):
                 done = (number * _COVERED_DIRECTIONS + other) / (len(_LINE_RESERVES_MM) * _COVERED_DIRECTIONS)
                 progress(done, "fewest probes")
+                if self.tries[MOST_LINES + 1] >= _TRIES:
+                    return
                 candidates = self._candidates(direction, reserve_mm, _LINE_STEP)
                 if candidates is not None:
                     self._try_lines(candidates.fewest(self.aims.thinned(_LINE_STEP).price))
@@ -293,6 +306,10 @@ class Search:
         more = _MORE_LINES if self.preference is Preference.LEAST_LIVER else -1
         if best is not None and best.verdict.is_enough and len(full.lines) > len(best.draft.lines) + more:
             return
+        if len(full.lines) > MOST_LINES:
+            self.tries[len(full.lines)] = self.tries[MOST_LINES + 1] = _TRIES
+            self._take(self._most_useful(full))
+            return
         if self.tries[len(full.lines)] >= _TRIES:
             return
         full = self._sufficient(full)
@@ -302,6 +319,20 @@ class Search:
         elif not self._take_places(full):
             self.tries[len(full.lines)] += 1
             self._take(self._sealed(self._without_idle(full)))
+
+    def _most_useful(self, full: Draft) -> Draft:
+        """The lines, ablated all along, that cover most together, as many as anyone would place."""
+        of_line = [np.any(row, axis=0) for row in self.judge.zones(full)]
+        weight = np.where(self.judge.is_tumor, _TUMOR_WEIGHT, 1.0)
+        left = np.ones(len(weight), dtype=bool)
+        chosen: list[int] = []
+        while len(chosen) < MOST_LINES:
+            gains = [float(weight[left & covered].sum()) for covered in of_line]
+            chosen.append(int(np.argmax(gains)))
+            left &= ~of_line[chosen[-1]]
+        kept = sorted(set(chosen))
+        draft = Draft(tuple(full.lines[n] for n in kept), tuple(full.places[n] for n in kept))
+        return self._without_idle(draft)
 
     def _take_places(self, full: Draft) -> bool:
         """Whether some places are enough on lines that are enough when they are ablated all along: the fewest."""
@@ -413,9 +444,11 @@ class Search:
     def _economical(self, draft: Draft) -> Draft:
         """Take ablations away, make them smaller, and move them for depth, where nothing that is required is lost."""
         is_enough = self.judge.verdict(draft).is_enough
+        if not is_enough:
+            return self._without_idle(self._without_idle_lines(draft))
         draft = self._without_idle(draft)
         vain = 0
-        while is_enough and vain < min(_VAIN, draft.ablation_count - 1):
+        while vain < min(_VAIN, draft.ablation_count - 1):
             number, m = self.judge.least_alone(self.judge.zones(draft))[vain]
             row = draft.places[number]
             fewer = draft.with_places(number, [*row[:m], *row[m + 1 :]])
@@ -440,16 +473,31 @@ class Search:
 
         return is_kept
 
+    def _without_idle_lines(self, draft: Draft) -> Draft:
+        """A draft that is not enough without the lines that hardly add to it."""
+        count = np.array([np.any(row, axis=0) for row in self.judge.zones(draft)]).astype(np.int16)
+        covered, kept = count.sum(axis=0), list(range(len(count)))
+        floor = self.judge.verdict_of(covered > 0)
+        for number in np.argsort([int(((covered == 1) & (row > 0)).sum()) for row in count], kind="stable").tolist():
+            verdict = self.judge.verdict_of(covered > count[number])
+            tumor, target = floor.tumor_share - verdict.tumor_share, floor.target_share - verdict.target_share
+            if len(kept) > 1 and tumor <= _IDLE_SHARE and target <= _IDLE_SHARE:
+                covered = covered - count[number]
+                kept.remove(number)
+        return Draft(tuple(draft.lines[n] for n in kept), tuple(draft.places[n] for n in kept))
+
     def _without_idle(self, draft: Draft) -> Draft:
         """The draft without ablations that are not needed as it stands."""
         zones, is_kept = self.judge.zones(draft), self._is_kept(draft)
         rows = [dict(enumerate(row)) for row in draft.places]
+        count = np.sum([zone for row in zones for zone in row], axis=0, dtype=np.int16)
         for number, m in self.judge.least_alone(zones):
-            others = [zones[n][k] for n, row in enumerate(rows) for k in row if (n, k) != (number, m)]
             left = [place for k, place in rows[number].items() if k != m]
-            can_go = not left or self._freed(draft.lines[number], tip_mm(left)) is not None
-            if others and can_go and is_kept(self.judge.verdict_of(np.any(others, axis=0))):
+            can_go = sum(len(row) for row in rows) > 1
+            can_go &= not left or self._freed(draft.lines[number], tip_mm(left)) is not None
+            if can_go and is_kept(self.judge.verdict_of(count > zones[number][m])):
                 del rows[number][m]
+                count -= zones[number][m]
         used = [n for n, row in enumerate(rows) if row]
         return Draft(tuple(draft.lines[n] for n in used), tuple(tuple(rows[n].values()) for n in used))
 

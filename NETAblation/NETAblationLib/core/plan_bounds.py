@@ -25,6 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Points that carry weight in any direction and in a shadow, and cells that are looked at, at most. User-set.
 _POINTS, _SHADOW_POINTS, _CELLS = 160, 400, 60_000
+#: Points of the volume of which a share is needed: so many that their number tells a hundredth. User-set.
+_VOLUME_POINTS = 600
 #: Pitch of the lattice of discs as a share of their radius, and nodes of the search for the fewest. User-set.
 _DISC_PITCH, _NODES = 0.1, 2_000
 #: Cells that are split at once. User-set.
@@ -47,6 +49,8 @@ class Bounds:
 
 def least_needed(
     must_ras_mm: FloatArray,
+    target_ras_mm: FloatArray,
+    needed_share: float,
     volume_ml: float,
     direction: FloatArray,
     widest_mm: float,
@@ -54,19 +58,25 @@ def least_needed(
     largest_ml: float,
     at_most: int,
 ) -> Bounds:
-    """Bounds for points (N, 3) that must be covered and a volume that must be filled.
+    """Bounds for points (N, 3) that must be covered and a share of a volume that must be filled.
 
-    `direction` (3,) is the unit vector of parallel probes; `widest_mm` and `longest_mm` are the largest diameters of
-    any zone across and along a probe, `largest_ml` the volume of the largest zone.
+    `target_ras_mm` (M, 3) are points evenly spread in the volume, of `volume_ml`. `direction` (3,) is the unit
+    vector of parallel probes; `widest_mm` and `longest_mm` are the largest diameters of any zone across and along a
+    probe, `largest_ml` the volume of the largest zone. A plan with `at_most` probes exists: with one there is
+    nothing to prove.
     """
-    by_volume = _least(volume_ml / largest_ml)
+    by_volume = _least(needed_share * volume_ml / largest_ml)
     if at_most == 1:
         return Bounds(1, 1, max(1, by_volume))
     points = _spread(must_ras_mm, _POINTS)
-    punctures = _least(1.0 / _largest_share(points, 0.5 * widest_mm, is_tube=True))
+    of_must = _least(1.0 / _largest_share(points, 0.5 * widest_mm, 1.0, is_tube=True))
+    volume = target_ras_mm[:: max(1, len(target_ras_mm) // _VOLUME_POINTS)]
+    volume = volume - 0.5 * (volume.min(axis=0) + volume.max(axis=0))
+    of_volume = _least(needed_share / _largest_share(volume, 0.5 * widest_mm, needed_share, is_tube=True))
+    punctures = max(of_must, of_volume)
     shadow = _spread(must_ras_mm @ across(direction).T, _SHADOW_POINTS)
     parallel = max(punctures, _fewest_discs(shadow, 0.5 * widest_mm))
-    by_balls = _least(1.0 / _largest_share(points, 0.5 * max(widest_mm, longest_mm), is_tube=False))
+    by_balls = _least(1.0 / _largest_share(points, 0.5 * max(widest_mm, longest_mm), 1.0, is_tube=False))
     return Bounds(punctures, parallel, max(punctures, by_balls, by_volume))
 
 
@@ -131,8 +141,8 @@ class _Cells:
         return _Cells(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in self.__dataclass_fields__))
 
 
-def _largest_share(points: FloatArray, radius_mm: float, *, is_tube: bool) -> float:
-    """A bound of the share of points (N, 3) in any one tube or ball of a radius."""
+def _largest_share(points: FloatArray, radius_mm: float, needed: float, *, is_tube: bool) -> float:
+    """A bound of the share of points (N, 3) in any one tube or ball of a radius, where a share is needed of all."""
     reach = float(np.linalg.norm(points, axis=1).max()) + radius_mm
     if reach <= 2 * radius_mm:
         return 1.0
@@ -142,7 +152,7 @@ def _largest_share(points: FloatArray, radius_mm: float, *, is_tube: bool) -> fl
     largest_held, looked_at = float(held.max()), len(share)
     while looked_at < _CELLS:
         worst = float(cells.share.max())
-        if np.ceil(1.0 / worst - 1e-9) >= np.ceil(1.0 / largest_held - 1e-9):
+        if _least(needed / worst) >= _least(needed / largest_held):
             break  # a tube that was found holds so much that no more can be proved
         is_split = np.zeros(len(cells.share), dtype=bool)
         is_split[np.argpartition(-cells.share, min(_BATCH, len(cells.share)) - 1)[:_BATCH]] = True

@@ -49,8 +49,13 @@ def is_short(tumor_share: float, target_share: float, mam_mm: float | None, targ
     return tumor_share < 1.0 or target_share < TARGET_SHARE or is_thin
 
 
-def preventions(missing: FloatArray, surroundings: Surroundings, device: Device, longest_mm: float) -> list[str]:
-    """What prevents the points (N, 3) that must be covered and are not: the ways, or the device's zones."""
+def preventions(
+    missing: FloatArray, surroundings: Surroundings, device: Device, longest_mm: float, most_probes: int | None
+) -> list[str]:
+    """What prevents the points (N, 3) that must be covered and are not: the ways, or the device's zones.
+
+    `most_probes` is the number beyond which none are placed, where that was reached.
+    """
     if not len(missing):
         return []
     settings = device.plannable_settings
@@ -67,6 +72,11 @@ def preventions(missing: FloatArray, surroundings: Surroundings, device: Device,
     if unreached:
         cause = str(access.explain_blocked(surroundings, np.mean(unreached, axis=0), longest_mm))
         return [f"A part of the tumor and its margin cannot be reached by any probe: {cause}."]
+    if most_probes is not None:
+        return [
+            f"More than {most_probes} probes would be needed: the lesion is too large for zones of at most "
+            f"{widest.short_axis_mm:g} mm across."
+        ]
     return [
         "Every part could be reached by some probe, but no set of probes was found that reaches all: zones of at most "
         f"{widest.short_axis_mm:g} mm across are small for the room that the free ways leave."

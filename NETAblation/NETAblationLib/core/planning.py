@@ -31,7 +31,7 @@ from .images import as_mask, image_hash, require_3d_finite
 from .lobes import Lobes
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
 from .path_checks import BLOCKED, PathCheck, check_path
-from .placement import DEFAULT_SHAFT_MM, Preference, Search
+from .placement import DEFAULT_SHAFT_MM, MOST_LINES, Preference, Search
 from .plan_bounds import Bounds, least_needed
 from .plans import Plan
 from .probes import Probe
@@ -41,6 +41,8 @@ from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
 
+#: Points of the target from which it is told how few probes could do. User-set.
+_BOUND_POINTS = 2_000
 #: What further plans are made for, in this order.
 ALTERNATIVES = (Preference.FULL_MARGIN, Preference.SAFEST, Preference.LEAST_LIVER)
 
@@ -337,7 +339,8 @@ def _measured(
     ]
     if plan_notes.is_short(tumor_share, target_share, mam, target) and not search.is_cancelled:
         missing = search.judge.missing(draft)
-        limitations += plan_notes.preventions(missing, surroundings, task.device, task.longest_mm)
+        most = MOST_LINES if len(draft.lines) >= MOST_LINES else None
+        limitations += plan_notes.preventions(missing, surroundings, task.device, task.longest_mm, most)
     limitations += [
         *plan_notes.way_notes(checks, len(task.locked)),
         *plan_notes.spacing_notes(probes, task.device),
@@ -394,7 +397,9 @@ def _bounds(task: Task, probes: Sequence[Probe], target_ml: float) -> Bounds | N
     mean = np.mean([probe.direction for probe in probes], axis=0)
     return least_needed(
         Aims.of(task.target).must,
-        TARGET_SHARE * target_ml,
+        task.target.points(_BOUND_POINTS)[0],
+        TARGET_SHARE,
+        target_ml,
         mean / np.linalg.norm(mean),
         max(s.short_axis_mm for s in settings),
         max(s.long_axis_mm for s in settings),
