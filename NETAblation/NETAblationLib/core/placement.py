@@ -71,6 +71,9 @@ _HOPELESS_SHARE, _NEAR_SHARE = 0.003, 0.0005
 _MORE_LINES = 1
 #: Spacing on which the volume of zones is counted while plans are compared, in mm. User-set.
 _VOLUME_MM = 2.5
+#: A direction whose path to the middle of the tumor is rated 0 instead of 1 costs this share of a probe, and of how
+#: many directions the paths are rated. User-set.
+_SAFETY_COST, _RATED_DIRECTIONS = 0.5, 60
 #: Settings among which ablations are chosen at once. User-set.
 _SETTINGS_AT_ONCE = 3
 
@@ -219,7 +222,10 @@ class Search:
         if not scored:
             raise access.explain_blocked(self.surroundings, center, self.longest_mm)
         scored.sort(key=lambda entry: entry[0])
-        return np.array([direction for _, direction in scored])
+        # Among those that are free alike, the safer ones first.
+        best = [(cost + _SAFETY_COST * (1.0 - self._safety(way)), way) for cost, way in scored[:_RATED_DIRECTIONS]]
+        best.sort(key=lambda entry: entry[0])
+        return np.array([direction for _, direction in [*best, *scored[_RATED_DIRECTIONS:]]])
 
     def _take_single(self, directions: FloatArray) -> bool:
         """Whether one zone is enough: the smallest that gives all of the margin, if any does."""
@@ -253,7 +259,7 @@ class Search:
             if candidates is not None:
                 coarse = self.aims.thinned(_COARSE_STEP)
                 cost = covering.least_cost(candidates.line_covers, coarse.price, candidates.line_cost)
-                found.append((cost, direction))
+                found.append((cost + _SAFETY_COST * (1.0 - self._safety(direction)), direction))
         if not found:
             raise access.explain_blocked(self.surroundings, self.target.center_ras_mm, self.longest_mm)
         if self.preference is Preference.SAFEST:
