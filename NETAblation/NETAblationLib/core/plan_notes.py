@@ -126,7 +126,5 @@ def device_notes(probes: Sequence[Probe], device: Device, size_factor: float) ->
     certainties = sorted({s.certainty for s in device.settings if s.name in used})
     texts = [f"How sure the zone sizes are: {'; '.join(certainties)}."] if certainties else []
     if size_factor != 1.0:
-        texts.append(
-            f"Zones are taken as {size_factor:g} times the size that the source gives (a user-set factor)."
-        )
+        texts.append(f"Zones are taken as {size_factor:g} times the size that the source gives (a user-set factor).")
     return texts
