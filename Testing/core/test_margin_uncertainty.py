@@ -62,8 +62,8 @@ def test_a_shift_of_a_concentric_zone_takes_its_length_off_the_margin():
     sd = 2.0 / (2 * np.sqrt(2 / np.pi))
     lengths = np.linalg.norm(np.random.default_rng(1).normal(0, sd, (200_000, 3)), axis=1)
     assert found.mam_mm["p50"] == pytest.approx(5.0 + np.median(lengths), abs=0.15)
-    # The interval is a tenth wider than the lengths spread.
-    assert width(found) == pytest.approx(1.1 * np.ptp(np.percentile(lengths, [5, 95])), rel=0.06)
+    # The interval is 15 % wider than the lengths spread.
+    assert width(found) == pytest.approx(1.15 * np.ptp(np.percentile(lengths, [5, 95])), rel=0.06)
     assert found.largest_source == "registration"
 
 
@@ -75,7 +75,7 @@ def test_a_shift_of_an_eccentric_zone_acts_along_one_axis_only():
     found = margin_distribution(tumor, margin, zone, errors=errors, draws=3000)
     sd = 2.0 / (2 * np.sqrt(2 / np.pi))
     assert found.mam_mm["p50"] == pytest.approx(margin.min(), abs=0.1)
-    assert width(found) == pytest.approx(1.1 * 2 * 1.645 * sd, rel=0.06)
+    assert width(found) == pytest.approx(1.15 * 2 * 1.645 * sd, rel=0.06)
 
 
 def test_the_middle_is_nearer_to_the_truth_than_the_measured_margin():
@@ -204,5 +204,7 @@ def test_bad_input_is_refused():
         margin_distribution(tumor, np.full_like(margin, np.nan), zone)
     with pytest.raises(InputError, match="draws"):
         margin_distribution(tumor, margin, zone, draws=5)
+    with pytest.raises(InputError, match="seed"):
+        margin_distribution(tumor, margin, zone, seed=-1)
     with pytest.raises(InputError, match="no surface"):
         margin_distribution(tumor, margin, Surface(np.zeros((1, 3)), np.empty((0, 3), int)))
