@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from NETAblationLib.core import frames
+from NETAblationLib.core.fusion import fuse
 from NETAblationLib.core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from NETAblationLib.core.margins import measure_margin
 from NETAblationLib.core.phantom import make_patient
@@ -21,7 +22,7 @@ _ERRORS = {
     "default": MarginErrors(),
     "large": MarginErrors(3.0, 1.6, 1.6),
 }
-_CASES, _PATIENTS, _ROUNDS = 60, 3, 6
+_CASES, _PATIENTS, _ROUNDS, _FUSED_PATIENTS = 60, 3, 6, 4
 _WAVES = 200
 
 
@@ -67,6 +68,10 @@ def main() -> None:
         for seed in range(_PATIENTS):
             _patient(seed, errors, tally)
         tally.print(f"{name}, digital patients 2 mm")
+    tally = _Tally()
+    for seed in range(_FUSED_PATIENTS):
+        _fused(seed, tally)
+    tally.print("fused images, true masks")
 
 
 def _analytic(
@@ -140,6 +145,29 @@ def _patient(seed: int, errors: MarginErrors, tally: _Tally) -> None:
                 seed=number,
             )
             tally.add(lesion.true_mam_mm, result.mam_mm, found, time.process_time() - start)
+
+
+def _fused(seed: int, tally: _Tally) -> None:
+    """All lesions of a digital patient whose images are fused; what the fusion says of its error is believed."""
+    patient = make_patient("small", seed)
+    liver = patient.masks["liver"]
+    exclude = [mask for lesion in patient.lesions for mask in (lesion.mask, lesion.zone_mask)]
+    fusion = fuse(patient.portal, patient.post, fixed_liver=liver, moving_liver=patient.post_liver, exclude=exclude)
+    for lesion in patient.lesions:
+        result = measure_margin(lesion.mask, lesion.zone_mask, liver=liver, fixed_to_moving=fusion.transform)
+        if lesion.true_mam_mm is None or result.mam_mm is None:
+            continue
+        known = MarginErrors(fusion.estimated_error_mm, 0.0, 0.0, result.resolution_mm)
+        start = time.process_time()
+        found = margin_distribution(
+            result.surface,
+            result.signed_margin_mm,
+            result.zone_surface,
+            is_evaluable=result.is_evaluable,
+            liver=liver,
+            errors=known,
+        )
+        tally.add(lesion.true_mam_mm, result.mam_mm, found, time.process_time() - start)
 
 
 def _redrawn(
