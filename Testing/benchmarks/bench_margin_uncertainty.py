@@ -125,6 +125,8 @@ def _patient(seed: int, errors: MarginErrors, tally: _Tally) -> None:
             of_tumor, of_zone, shift = _drawn(rng, errors)
             tumor = _redrawn(masks[0], lesion.tumor_shape.is_inside, fields[0], of_tumor, None)
             zone = _redrawn(masks[1], lesion.zone_shape.is_inside, fields[1], of_zone, shift)
+            if not sitk.GetArrayViewFromImage(tumor).any():
+                continue  # a tumor of few voxels may be drawn away: there is nothing to be measured
             result = measure_margin(tumor, zone, liver=liver)
             if result.mam_mm is None:
                 continue
