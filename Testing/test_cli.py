@@ -114,6 +114,23 @@ def test_margin_of_shifted_spheres(files, tmp_path):
     assert document["residual_tumor_volume_ml"] == pytest.approx(0, abs=1e-3)
 
 
+def test_margin_says_how_sure_it_is(files, tmp_path, capsys):
+    words = ["margin", "--tumor", files["tumor"], "--zone", files["zone"], "--liver", files["liver"]]
+    run(*words, "--json", tmp_path / "default.json")
+    said = capsys.readouterr().err
+    assert "true MAM with 90 % probability from" in said
+    assert "at least 0 mm" in said
+    run(*words, "--registration-error-mm", "0.2", "--segmentation-sd-mm", "0.3", "--json", tmp_path / "sure.json")
+    wide, narrow = (json.loads((tmp_path / f"{name}.json").read_text())["uncertainty"] for name in ("default", "sure"))
+    assert wide["errors"]["registration_mm"] == 1.62
+    assert narrow["errors"]["registration_mm"] == 0.2
+    assert narrow["errors"]["tumor_segmentation_sd_mm"] == narrow["errors"]["zone_segmentation_sd_mm"] == 0.3
+    for found in (wide, narrow):
+        assert found["mam_mm"]["p05"] < 3.3 < found["mam_mm"]["p95"] + 0.6
+        assert set(found["probability_mam_at_least_mm"]) == {"0", "3", "5"}
+    assert narrow["mam_mm"]["p95"] - narrow["mam_mm"]["p05"] < wide["mam_mm"]["p95"] - wide["mam_mm"]["p05"]
+
+
 def test_margin_through_a_transform_file(files, tmp_path):
     """Zone and transform moved together give the same margin."""
     shift_ras = np.array([7.0, -4.0, 9.0])

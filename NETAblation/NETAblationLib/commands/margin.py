@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .command_line import (
     SCENE_SUFFIXES,
@@ -21,6 +21,12 @@ from .command_line import (
     write_document,
 )
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from ..core.margin_uncertainty import MarginDistribution
+    from ..core.margins import MarginResult
+
 
 def add_margin(commands: Any) -> None:
     """Arguments of `margin`."""
@@ -35,6 +41,12 @@ def add_margin(commands: Any) -> None:
         type=positive,
         metavar="MM",
         help="known error of TRANSFORM; a margin within it is unsure",
+    )
+    parser.add_argument(
+        "--segmentation-sd-mm",
+        type=positive,
+        metavar="MM",
+        help="standard deviation of the drawn surfaces of tumor and zone, for the MAM's interval (default 1.3)",
     )
     parser.add_argument("--image", type=Path, metavar="CT", help="the image before ablation, for scene and report")
     parser.add_argument("--post-image", type=Path, metavar="CT", help="the image after ablation, likewise")
@@ -66,7 +78,8 @@ def run_margin(options: argparse.Namespace) -> None:
             registration_error_mm=options.registration_error_mm,
             progress=progress,
         )
-    document = result.to_dict()
+    likely = _distribution(result, liver, options)
+    document = {**result.to_dict(), "uncertainty": likely.to_dict()}
     write_document(document, options.json)
     if options.scene is not None or options.report is not None:
         from ..scene.cases import present_margin
@@ -90,6 +103,37 @@ def run_margin(options: argparse.Namespace) -> None:
         say(
             f"MAM {in_mm(document['mam_mm'])}, {100 * document['surface_fraction']['below_0']:.1f} % of the surface "
             f"not covered, {100 * document['surface_fraction']['at_least_5']:.1f} % with 5 mm and more",
+            *([] if likely.mam_mm is None else [_likely_text(likely)]),
             *as_notes(document.get("warnings", ())),
             *as_notes(notes),
         )
+
+
+def _distribution(result: MarginResult, liver: sitk.Image | None, options: argparse.Namespace) -> MarginDistribution:
+    """What the true margin may be; without a known error of the registration, with the published mean."""
+    from ..core.margin_uncertainty import MarginErrors, margin_distribution
+
+    known: dict[str, float] = {}
+    if options.registration_error_mm is not None:
+        known["registration_mm"] = options.registration_error_mm
+    if options.segmentation_sd_mm is not None:
+        known["tumor_segmentation_sd_mm"] = known["zone_segmentation_sd_mm"] = options.segmentation_sd_mm
+    assert result.surface is not None
+    assert result.zone_surface is not None
+    return margin_distribution(
+        result.surface,
+        result.signed_margin_mm,
+        result.zone_surface,
+        is_evaluable=result.is_evaluable,
+        liver=liver,
+        errors=MarginErrors(resolution_mm=result.resolution_mm, **known),
+    )
+
+
+def _likely_text(likely: MarginDistribution) -> str:
+    assert likely.mam_mm is not None
+    chances = ", ".join(f"{name} mm {100 * chance.fraction:.0f} %" for name, chance in likely.chances.items())
+    return (
+        f"true MAM with 90 % probability from {in_mm(likely.mam_mm['p05'])} to {in_mm(likely.mam_mm['p95'])}; "
+        f"at least {chances}"
+    )
