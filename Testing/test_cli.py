@@ -221,7 +221,23 @@ def test_plan_keeps_locked_probes_and_offers_alternatives(files, tmp_path, capsy
     assert "would be lost" in refused(capsys, "plan", *given, "--lock", f"{first}:1", "--out", first)
 
 
-def test_the_first_interrupt_cancels_and_the_handler_is_put_back():
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: tests may run in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_that_ignores_interrupts_goes_on_doing_so(interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with cancelled_by_interrupt(lambda fraction, message: None) as report:
+        signal.raise_signal(signal.SIGINT)
+        report(0.5, "")
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_the_first_interrupt_cancels_and_the_handler_is_put_back(interruptible):
     before = signal.getsignal(signal.SIGINT)
     told = []
     with cancelled_by_interrupt(lambda fraction, message: told.append(fraction)) as report:

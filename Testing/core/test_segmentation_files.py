@@ -220,4 +220,4 @@ def test_structures_of_another_frame_are_refused_and_those_outside_left_out(tmp_
 
 def test_a_probe_passes_between_given_ribs_as_between_those_of_the_ct():
     assert access.clearance_mm("rib") == access.clearance_mm("bone") == access.DENSE_CLEARANCE_MM
-    assert access.clearance_mm("colon") == access.clearance_mm("my clip") == access.CLEARANCE_MM
+    assert access.clearance_mm("my clip") == access.CLEARANCE_MM < access.clearance_mm("colon")

@@ -170,12 +170,13 @@ def progress_bar(title: str, options: argparse.Namespace) -> Iterator[ProgressCa
 def cancelled_by_interrupt(progress: ProgressCallback) -> Iterator[ProgressCallback]:
     """Let the first Ctrl-C cancel the work of the block at its next report; the second one stops it at once.
 
-    Elsewhere than in the main thread, which alone gets signals, the callback is what it was.
+    Elsewhere than in the main thread, which alone gets signals, and in a process that ignores Ctrl-C, as one in
+    the background does, the callback is what it was.
     """
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield progress
         return
-    before = signal.getsignal(signal.SIGINT)
     is_asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -42,6 +42,8 @@ DEFAULT_SHAFT_MM = 200.0
 _DIRECTIONS, _SINGLE_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 500, 8, 30, 3
 #: How much smaller zones count while lines are chosen, in mm, one after the other. User-set.
 _LINE_RESERVES_MM = (-1.5, -0.5, 0.7)
+#: The same once lines of several directions are chosen, each time with what the last draft left out. User-set.
+_FURTHER_RESERVES_MM = (0.7, 1.5)
 #: How much smaller zones count while places are chosen, in mm, and in how many rounds, each with the points that the
 #: one before left out. User-set.
 _PLACE_RESERVE_MM, _PLACE_ROUNDS = 0.1, 5
@@ -365,11 +367,12 @@ class Search:
 
     def _take_helped(self, ranked: Sequence[FloatArray]) -> None:
         """Lines of other directions for what the best one leaves out."""
+        self.tries.clear()  # lines of several directions may do where as many parallel ones do not
         helpers: list[FloatArray] = []
         for direction in ranked[1:]:
             if all(float(direction @ other) < _HELPING_COSINE for other in [ranked[0], *helpers]):
                 helpers.append(direction)
-        for reserve_mm in _LINE_RESERVES_MM:
+        for reserve_mm in (*_LINE_RESERVES_MM, *_FURTHER_RESERVES_MM):
             if self.best is not None:
                 missing = self.judge.missing(self.best.draft)
                 self.aims = self.aims.with_must(missing[:: max(1, len(missing) // _EXTRA_POINTS)])
