@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -63,10 +63,6 @@ class Draft:
         rows = [*self.places[:number], tuple(places), *self.places[number + 1 :]]
         kept = [n for n, row in enumerate(rows) if row]
         return Draft(tuple(self.lines[n] for n in kept), tuple(rows[n] for n in kept))
-
-    def with_lines(self, lines: Sequence[Line]) -> Draft:
-        """Other lines with the same places."""
-        return replace(self, lines=tuple(lines))
 
     def depths_mm(self, points: FloatArray) -> FloatArray:
         """Signed distance of points (N, 3) to the zones to first order, negative inside, (N,)."""
