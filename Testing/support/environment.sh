@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment .venv, once: pinned packages from the lock file, the project itself,
-# and off-screen OpenGL. A step that was completed from the same input is not done again; one
+# off-screen OpenGL, and what Qt needs for the tests of the panels. A step that was completed from the same input is not done again; one
 # that was interrupted is. With the argument "bench": what the benchmarks compare with, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -72,6 +72,22 @@ offer_rendering() {
     return 1
 }
 
+can_open_panels() { QT_QPA_PLATFORM=offscreen .venv/bin/python -c 'from PySide6 import QtUiTools, QtWidgets
+QtWidgets.QApplication([])' >/dev/null 2>&1; }
+
+# What Qt's own libraries link to, and a font, without which the panels have no text.
+readonly qt_packages=(libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 fonts-dejavu-core)
+
+offer_panels() {
+    can_open_panels && return
+    if may_install; then
+        debian_install "${qt_packages[@]}" || true
+        can_open_panels && return
+    fi
+    say "Qt's libraries are missing: the panels are not tested (as root: apt-get install ${qt_packages[*]})"
+    return 1
+}
+
 python=$(find_python)
 if command -v flock >/dev/null; then
     exec 9<requirements.lock # two runs at once take turns
@@ -99,4 +115,8 @@ fi
 
 if ! done_from rendering yes && offer_rendering; then
     echo yes >.venv/rendering.done
+fi
+
+if ! done_from panels yes && offer_panels; then
+    echo yes >.venv/panels.done
 fi
