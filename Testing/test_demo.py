@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from NETAblationLib import cli, demo
+from NETAblationLib import cli
 from NETAblationLib.core.case import load_case
 from NETAblationLib.core.images import read_image, read_mask
 from NETAblationLib.core.plans import Plan
 from NETAblationLib.scene.offscreen import can_render
-from support import shapes
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +79,3 @@ def test_report_shows_every_lesion(results):
         assert pictures == 0
         assert "no off-screen OpenGL" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
-
-
-def test_only_wide_vessels_are_obstacles():
-    grid = shapes.grid((-12, -12, -12), (12, 12, 12), (0.5, 0.5, 0.5))
-
-    def tube(center, radius):
-        return lambda points: np.hypot(points[:, 0] - center[0], points[:, 1] - center[1]) - radius
-
-    vessels = shapes.mask_of(shapes.union(tube((-6, 0), 1.0), tube((5, 0), 3.5)), grid)
-    found = sitk.GetArrayFromImage(demo._large_vessels(vessels)) > 0
-    wide = sitk.GetArrayFromImage(shapes.mask_of(tube((5, 0), 3.5), grid)) > 0
-    assert not (found & ~wide).any()
-    assert found.sum() > 0.95 * wide.sum()

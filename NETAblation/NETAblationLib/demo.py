@@ -38,8 +38,7 @@ SCHEMA_VERSION = 1
 #: each axis). No published source; user-set.
 _LINE_NOISE_MM = 0.7
 
-#: Organs that no probe may cross. Small vessels are not among them: only what is at least this wide,
-#: in mm, is an obstacle. No published source; user-set.
+#: What no probe may cross; of the vessels the wide parts (:mod:`.core.wide_vessels`).
 _OBSTACLES = (
     "bone",
     "lung",
@@ -53,8 +52,8 @@ _OBSTACLES = (
     "pancreas",
     "kidneys",
     "spleen",
+    "vessels",
 )
-_LARGE_VESSEL_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
     out = _folder(out)
     patient = make_patient(size, seed, progress=span(progress, 0.0, 0.15))
     obstacles = {name: patient.masks[name] for name in _OBSTACLES}
-    obstacles["large_vessels"] = _large_vessels(patient.masks["vessels"])
     liver, post_liver = patient.masks["liver"], patient.post_liver
     _write_images(out, patient, liver, post_liver, obstacles, span(progress, 0.15, 0.2))
     rng = np.random.default_rng(seed)
@@ -129,15 +127,6 @@ def _folder(out: Path) -> Path:
     except OSError as error:
         raise InputError(f"{out}: the folder cannot be made ({error.strerror})") from error
     return out
-
-
-def _large_vessels(vessels: sitk.Image) -> sitk.Image:
-    """The part of a mask of vessels that is at least `_LARGE_VESSEL_MM` wide."""
-    radius_mm = 0.5 * _LARGE_VESSEL_MM
-    outside = sitk.SignedMaurerDistanceMap(vessels, squaredDistance=False, useImageSpacing=True)
-    core = outside <= -0.5 * radius_mm
-    around = sitk.SignedMaurerDistanceMap(core, squaredDistance=False, useImageSpacing=True)
-    return sitk.And(vessels, around <= radius_mm)
 
 
 def _write_images(

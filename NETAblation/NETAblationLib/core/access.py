@@ -20,11 +20,12 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from . import frames
-from .access_rules import CLEARANCES, DENSE_ROLE, LIMITS, UNKNOWN_ROLE, clearance_mm
+from .access_rules import CLEARANCES, DENSE_ROLE, LIMITS, UNKNOWN_ROLE, clearance_mm, is_vessel
 from .anatomy import Anatomy, distance_mm, find_obstacles, mask_on
 from .errors import ComputationError, GeometryError, InputError
 from .lobes import Lobes
 from .skin import Place, Skin
+from .wide_vessels import wide_part
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.float64]
@@ -261,6 +262,8 @@ def survey(
     A wall of 2.5 mm and more between skin and lung or bowel is found; at 2 mm and less the lung or bowel beneath
     may be taken for air outside, and its inner side for skin.
 
+    Of vessels (by their name) only the parts of 3 mm and more are obstacles: thinner branches run all through a liver.
+
     Raises InputError for an image that is no CT of a body in HU, a name given to two things, or an obstacle that
     contains the tumor; GeometryError for a tumor outside of the liver or a no-go area away from the skin.
     """
@@ -289,7 +292,8 @@ def survey(
         LUNG: (anatomy.lung[box], CLEARANCES["lung"].number),
         AIR: (anatomy.gas[box], CLEARANCES["gas"].number),
     }
-    for name, mask in obstacles.items():
+    for name, given in obstacles.items():
+        mask = wide_part(given, LIMITS["wide_vessel"].number) if is_vessel(name) else given
         found = mask_on(mask, grid) | _touched(mask, grid)
         share = float(found[in_tumor].mean()) if in_tumor.any() else 0.0
         if share > _MOST_SHARED:

@@ -30,7 +30,7 @@ _CLEARANCE_ROWS = (
     _error("lung", "room to lung"),
     _error("airway", "room to an airway"),
     _error("gas", "room to air in the CT that is not lung: bowel, pneumothorax"),
-    _error("vessel", "room to a vessel; what is given is avoided as a whole (3 to 5 mm are customary, recalled)"),
+    _error("vessel", "room to a vessel (3 to 5 mm are customary, recalled)"),
     _error("bile duct", "room to a bile duct"),
     _error(UNKNOWN_ROLE, "room to an obstacle whose name is not known"),
     *(
@@ -55,6 +55,7 @@ _CLEARANCE_ROWS = (
 CLEARANCES = {row.name: row for row in _CLEARANCE_ROWS}
 
 _LIMIT_ROWS = (
+    _set("wide_vessel", 3.0, "mm", "vessels of at least this diameter are avoided; thinner branches are crossed"),
     _set("least_liver", 5.0, "mm", "liver before the lesion, no direct puncture (5 to 10 mm are customary, recalled)"),
     _set("tight_room", 2.0, "mm", "free, but with less room than this beyond the clearance: tight"),
     _set("flat_angle", 20.0, "degrees", "flatter than this to the capsule: tight, and worst (customary, recalled)"),
@@ -84,6 +85,11 @@ def role_of(name: str) -> str:
     """The role of an obstacle of that name, as far as it has a clearance of its own."""
     structure = catalogue().match(name).structure
     return structure.role if structure is not None and structure.role in CLEARANCES else UNKNOWN_ROLE
+
+
+def is_vessel(name: str) -> bool:
+    """Whether an obstacle of that name is a vessel, of which only the wide parts are avoided."""
+    return role_of(name) == "vessel"
 
 
 def clearance_mm(name: str) -> float:
