@@ -33,9 +33,9 @@ def margin_by_direction(
 
     `signed_margin_mm` and `is_evaluable` (all by default) have shape (N,), one for each point of `surface`, which is in
     RAS mm. Returns, ready for JSON: "sides" by name, each with "area_fraction" (of the whole surface),
-    "evaluable_fraction" (of the side), "least_mm", "p05_mm", "mean_mm", "below_0", "from_0_to_5" and "at_least_5" (shares
-    of the side's evaluable surface; None where it has none); and of the thinnest place "thinnest" in words such as
-    "anterior-cranial", "thinnest_mm" and "thinnest_direction_ras" (3,), "" and None where nothing is evaluable.
+    "evaluable_fraction" (of the side), "least_mm", "p05_mm", "mean_mm", "below_0", "from_0_to_5" and "at_least_5"
+    (shares of the side's evaluable surface; None where it has none); and of the thinnest place "thinnest" in words
+    such as "anterior-cranial", "thinnest_mm" and "thinnest_direction_ras" (3,), "" and None where nothing is evaluable.
     Raises InputError for arrays of another length or that are not finite.
     """
     margin = np.asarray(signed_margin_mm, dtype=np.float64)
