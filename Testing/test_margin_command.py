@@ -21,12 +21,12 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("margin")
     image = grid(tuple(CENTER - 24), tuple(CENTER + 30), (1.2, 1.2, 1.5))
     zone = sphere(CENTER + np.array([0, -3, 0]), 13.0)
-    cut = half_space(CENTER, (0, 0, 1))
+    cut_at = CENTER + np.array([0, 0, 0.4])
     shapes = {
         "tumor": sphere(CENTER, 8.0),
         "other": sphere(CENTER + np.array([0, -9, 6]), 4.0),
-        "below": intersection(zone, cut),
-        "above": intersection(zone, half_space(CENTER, (0, 0, -1))),
+        "below": intersection(zone, half_space(cut_at, (0, 0, 1))),
+        "above": intersection(zone, half_space(cut_at, (0, 0, -1))),
         "zone": zone,
     }
     for name, level in shapes.items():

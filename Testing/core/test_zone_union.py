@@ -50,14 +50,14 @@ def test_overlapping_zones_count_once():
 
 def test_lesions_under_one_zone_share_it_and_others_do_not():
     image = grid((-22.0, -22, -22), (80.0, 22, 22), (1.0, 1.0, 1.0))
-    zone = mask_of(union(sphere((0, 0, 0), 15.0), sphere((12, 0, 0), 12.0), sphere((60, 0, 0), 10.0)), image)
+    zone = mask_of(union(sphere((0, 0, 0), 15.0), sphere((12, 0, 0), 12.0), sphere((60, 0.3, 0.4), 10.2)), image)
     centers = {"first": (-4, 0, 0), "second": (14, 0, 0), "third": (60, 0, 0), "untreated": (36, 0, 0)}
     lesions = {name: mask_of(sphere(center, 4.0), image) for name, center in centers.items()}
     large, small = lesions_of_zones(zone, lesions)
     assert (large["lesions"], large["is_confluent"]) == (["first", "second"], True)
     assert (small["lesions"], small["is_confluent"]) == (["third"], False)
     assert small["center_ras_mm"] == pytest.approx([60, 0, 0], abs=0.6)
-    assert small["volume_ml"] == pytest.approx(4 / 3 * np.pi, rel=0.03)
+    assert small["volume_ml"] == pytest.approx(4 / 3 * np.pi * 1.02**3, rel=0.03)
 
 
 def test_zones_of_the_moving_frame_are_reached_through_the_transform():

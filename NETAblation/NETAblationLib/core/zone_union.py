@@ -79,7 +79,7 @@ def lesions_of_zones(
     frame, "lesions" (names, in the order given) and "is_confluent": it reaches more than one of them.
     Raises as :func:`~.surfaces.smooth_field` for empty masks.
     """
-    labels, count = ndimage.label(sitk.GetArrayViewFromImage(as_mask(zone, "zone")) != 0, structure=_NEIGHBORS)
+    labels, count = ndimage.label(sitk.GetArrayFromImage(as_mask(zone, "zone")) != 0, structure=_NEIGHBORS)
     if not count:
         raise EmptyMaskError("zone: the mask is empty; segment it first, or choose another label")
     voxels = np.bincount(labels.ravel(), minlength=count + 1)
