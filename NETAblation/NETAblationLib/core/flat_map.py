@@ -2,8 +2,8 @@
 
 A closed surface without handles is laid on a sphere: along the directions from its center of mass where each meets it
 once, else after it was made round by a flow that keeps angles (conformalized mean curvature flow: Kazhdan, Solomon and
-Ben-Chen, Computer Graphics Forum 2012;31:1745). Then what lies too densely flows apart, without turning over, until each
-region has the share of the sphere that it has of the surface (flow of Moser, Trans Am Math Soc 1965;120:286).
+Ben-Chen, Computer Graphics Forum 2012;31:1745). Then what lies too densely flows apart, without turning over, until
+each region has the share of the sphere that it has of the surface (flow of Moser, Trans Am Math Soc 1965;120:286).
 Mollweide's projection, which keeps areas, makes the sphere flat.
 
 The map is seen from the front: cranial is up, the patient's right is on the left, and the cut runs along the back.
@@ -85,9 +85,9 @@ class FlatMap:
         angle = np.arcsin(y[inside])
         z = (2 * angle + np.sin(2 * angle)) / np.pi
         longitude = np.pi * x[inside] / np.maximum(np.cos(angle), _AT_POLE)
-        distance, near = cKDTree(self.sphere).query(_on_sphere(longitude, z), k=min(_NEIGHBORS, len(self.sphere)))
-        weights = 1.0 / np.maximum(distance.reshape(len(z), -1), 1e-6)
-        taken = np.asarray(values, dtype=np.float64)[near].reshape(len(z), -1)
+        found = cKDTree(self.sphere).query(_on_sphere(longitude, z), k=range(1, _NEIGHBORS + 1))
+        weights = 1.0 / np.maximum(np.asarray(found[0]), 1e-6)
+        taken = np.asarray(values, dtype=np.float64)[np.asarray(found[1])]
         picture = np.full((height, width), np.nan)
         picture[inside] = (taken * weights).sum(axis=1) / weights.sum(axis=1)
         return picture
@@ -175,9 +175,9 @@ class _Nodes:
     @cache
     def once(cls) -> _Nodes:
         """The nodes, made at the first call."""
-        number = np.arange(_NODES) + 0.5
+        number = np.arange(_NODES, dtype=np.float64) + 0.5
         z, turn = 1 - 2 * number / _NODES, np.pi * (1 + 5**0.5) * number
-        points = _on_sphere(turn, z)
+        points = _on_sphere(np.asarray(turn, dtype=np.float64), z)
         triangles = ConvexHull(points).simplices.astype(np.int64)
         a, b, c = (points[triangles[:, n]] for n in range(3))
         is_inward = np.einsum("ij,ij->i", a, np.cross(b, c)) < 0
@@ -217,8 +217,8 @@ class _Nodes:
 
     def _near(self, places: FloatArray) -> tuple[IntArray, FloatArray]:
         distance, near = self.tree.query(places, k=_SHARING)
-        weights = np.exp(-((distance / _WIDTH) ** 2))
-        return near, weights / weights.sum(axis=1, keepdims=True)
+        weights = np.exp(-((np.asarray(distance) / _WIDTH) ** 2))
+        return np.asarray(near, dtype=np.int64), weights / weights.sum(axis=1, keepdims=True)
 
 
 def _inflated(part: Surface) -> FloatArray:
@@ -262,7 +262,10 @@ def _upright(sphere: FloatArray, directions: FloatArray, part: Surface) -> Float
 
 
 def _solid_angles(sphere: FloatArray, part: Surface) -> FloatArray:
-    """Area of each triangle (M,) on the unit sphere, above 0 where it faces outward (Van Oosterom and Strackee 1983)."""
+    """Area of each triangle (M,) on the unit sphere, above 0 where it faces outward.
+
+    Van Oosterom and Strackee, IEEE Trans Biomed Eng 1983;30:125.
+    """
     a, b, c = (sphere[part.triangles[:, n]] * _MIRROR for n in range(3))
     product = np.einsum("ij,ij->i", a, np.cross(b, c))
     cosines = [np.einsum("ij,ij->i", x, y) for x, y in ((a, b), (b, c), (c, a))]
