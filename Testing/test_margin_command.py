@@ -28,6 +28,7 @@ def files(tmp_path_factory):
         "below": intersection(zone, half_space(cut_at, (0, 0, 1))),
         "above": intersection(zone, half_space(cut_at, (0, 0, -1))),
         "zone": zone,
+        "veins": lambda p: np.linalg.norm((p - CENTER)[:, 1:] - [0, 12], axis=1) - 2.5,
     }
     for name, level in shapes.items():
         write_image(mask_of(level, image), folder / f"{name}.nrrd")
@@ -51,7 +52,7 @@ def test_margin_of_two_zones_against_the_plan_beside_another_lesion(files, tmp_p
     zones = [files / "below.nrrd", files / "above.nrrd"]
     other = f"second={files / 'other.nrrd'}"
     run("margin", "--tumor", files / "tumor.nrrd", "--zone", *zones, "--other", other, "--plan", files / "plan.json",
-        "--json", out)  # fmt: skip
+        "--vessels", files / "veins.nrrd", "--json", out)  # fmt: skip
     document = json.loads(out.read_text())
     low, high = document["mam_interval_90_mm"]
     assert low < document["mam_mm"] + 1.0 < high + 1.0
@@ -65,8 +66,18 @@ def test_margin_of_two_zones_against_the_plan_beside_another_lesion(files, tmp_p
     (zone,) = document["zones"]
     assert zone["lesions"] == ["tumor", "second"]
     assert zone["is_confluent"]
+    (vein,) = document["vessels_in_shell"]
+    assert (vein["name"], vein["direction"]) == ("veins", "cranial")
+    assert vein["diameter_mm"] == pytest.approx(5.0, abs=0.6)
+    assert vein["distance_mm"] == pytest.approx(1.5, abs=0.6)
     said = capsys.readouterr().err
-    for words in ("thinnest: anterior", "against the plan", "reaches tumor and second", "true MAM with 90 %"):
+    for words in (
+        "thinnest: anterior",
+        "against the plan",
+        "reaches tumor and second",
+        "true MAM with 90 %",
+        "heat sink",
+    ):
         assert words in said
 
 
