@@ -92,6 +92,7 @@ def run_margin(options: argparse.Namespace) -> None:
     from ..core.margin_directions import direction_text
     from ..core.margins import measure_margin
     from ..core.plan_margin import margin_against_plan, plan_margin_text
+    from ..core.remainder import rank_remainder
     from ..core.shell_vessels import vessels_in_shell, vessels_text
     from ..core.trajectories import probes_of_plan
     from ..core.transform_files import read_transform
@@ -124,6 +125,7 @@ def run_margin(options: argparse.Namespace) -> None:
         "mam_interval_90_mm": likely.mam_interval_90_mm,
         "probability_mam_at_least": likely.probability_mam_at_least,
         "uncertainty": likely.to_dict(),
+        "remaining": [piece.to_dict() for piece in rank_remainder(result, tumor)],
         "zones": lesions_of_zones(zone, {"tumor": tumor, **others}, transform),
     }
     assert result.surface is not None
@@ -160,6 +162,7 @@ def run_margin(options: argparse.Namespace) -> None:
             _margin_text(document),
             direction_text(document["direction"]),
             *([plan_margin_text(document["against_plan"])] if planned is not None else []),
+            *_remaining_text(document["remaining"]),
             *_shared_text(document["zones"]),
             *vessels_text(sinks, options.margin_mm),
             *([] if likely.mam_mm is None else [_likely_text(likely)]),
@@ -206,6 +209,17 @@ def _margin_text(document: Mapping[str, Any]) -> str:
         f"MAM {in_mm(document['mam_mm'])}, {100 * shares['below_0']:.1f} % of the surface not covered, "
         f"{100 * shares['at_least_5']:.1f} % with 5 mm and more"
     )
+
+
+def _remaining_text(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The most pressing piece that is left, and how many others there are."""
+    if not pieces:
+        return []
+    first, others = pieces[0], len(pieces) - 1
+    return [
+        f"left: {first['volume_ml']:.2f} ml of {first['kind']} {first['direction']}, up to {first['depth_mm']:.1f} mm "
+        f"from the zone" + (f", and {others} smaller piece(s)" if others else "")
+    ]
 
 
 def _shared_text(zones: Sequence[Mapping[str, Any]]) -> list[str]:

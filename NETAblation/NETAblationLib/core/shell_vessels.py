@@ -117,15 +117,17 @@ def _of_mask(surface: Surface, vessel: sitk.Image, name: str, shell_mm: float, l
     centers, radii = _middles(wall, nodes, depth, least_mm / 2 - _SLACK_MM)
     width_mm = _widths(nodes, centers, radii)
     outside_mm = _outside_mm(surface, nodes)
-    chosen = (width_mm > 0) & (outside_mm > 0) & (outside_mm <= shell_mm)
-    if not chosen.any():
+    is_wide = (width_mm > 0) & (outside_mm > 0)
+    nodes, index, width_mm, outside_mm = nodes[is_wide], index[is_wide], width_mm[is_wide], outside_mm[is_wide]
+    if not (outside_mm <= shell_mm).any():
         return []
+    # Followed beyond the shell, so that one that only grazes it is not taken for several.
     box = np.zeros(index.max(axis=0) + 1, dtype=bool)
-    box[tuple(index[chosen].T)] = True
-    labels = ndimage.label(box, structure=_NEIGHBORS)[0][tuple(index[chosen].T)]
+    box[tuple(index.T)] = True
+    labels = ndimage.label(box, structure=_NEIGHBORS)[0][tuple(index.T)]
+    labels[outside_mm > shell_mm] = 0
     return [
-        _vessel(name, surface, nodes[chosen][labels == n], width_mm[chosen][labels == n], wall)
-        for n in range(1, int(labels.max()) + 1)
+        _vessel(name, surface, nodes[labels == n], width_mm[labels == n], wall) for n in np.unique(labels[labels > 0])
     ]
 
 
@@ -143,12 +145,11 @@ def _middles(wall: Surface, nodes: FloatArray, depth: FloatArray, least_radius: 
     if not len(deepest):
         return np.empty((0, 3)), np.empty(0)
     places, radius = deepest, depth[depth > least_radius - _SPACING_MM]
-    # Only nodes deeper than all their neighbors lead to a middle of their own.
+    # Beside the middle, depth rises toward it by most of a spacing from node to node; along the middle it hardly does.
     tree = cKDTree(nodes)
     near = tree.query_ball_point(places, 1.1 * _SPACING_MM)
-    is_top = np.array([radius[n] >= depth[rows].max() - 1e-9 for n, rows in enumerate(near)])
-    # Two nodes side by side of a middle between them are both kept: equal depths do not exclude each other.
-    places, radius = places[is_top], radius[is_top]
+    is_middle = np.array([radius[n] >= depth[rows].max() - 0.5 * _SPACING_MM for n, rows in enumerate(near)])
+    places, radius = places[is_middle], radius[is_middle]
     step = _FIRST_STEP * _SPACING_MM
     for _ in range(_ASCENT_STEPS):
         for axis in np.concatenate([np.eye(3), -np.eye(3)]):
