@@ -1,0 +1,238 @@
+"""The fusion as a step of a case: its inputs out of the nodes, its result back into them, its verdict in words.
+
+Computing (`FusionInputs.fuse`) touches no node, so that it may run beside the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..core.fusion import FusionResult, fuse
+from ..core.progress import ProgressCallback, silent
+from . import segmentations, transforms
+from .cases import CaseScene
+from .landmarks import LANDMARK_ROLES
+from .provenance import is_stale, nodes_with_role, stale_reason
+from .zone_steps import ZONE_LINE_ROLE
+
+#: Names of the masks left out of the fusion, in the order of the result's `excluded_error_mm`, and of the landmarks.
+EXCLUDED = "excluded"
+LANDMARKS = "landmarks"
+
+TUMOR, ZONE = "tumor", "zone"
+
+#: Words for how good a fusion is, and their colors (as of the margin's bands); the words carry the meaning.
+GOOD, DOUBTFUL, NOT_USABLE, NOT_JUDGED, STALE, NONE = "good", "doubtful", "not usable", "not judged", "stale", "none"
+VERDICT_COLORS = {
+    GOOD: "#1a7f45",
+    DOUBTFUL: "#b36b00",
+    NOT_USABLE: "#c2181f",
+    NOT_JUDGED: "#5f6368",
+    STALE: "#b36b00",
+    NONE: "#5f6368",
+}
+
+
+@dataclass(frozen=True)
+class FusionInputs:
+    """What a fusion is computed from; each image and mask in its own frame.
+
+    `exclude` are the masks that must not drive it, with the lesion and what it is ("tumor", "zone") of each in
+    `excluded`; `landmarks` are pairs of points (before, after), RAS mm.
+    """
+
+    fixed: sitk.Image
+    moving: sitk.Image
+    fixed_liver: sitk.Image | None
+    moving_liver: sitk.Image | None
+    exclude: tuple[sitk.Image, ...]
+    excluded: tuple[tuple[str, str], ...]
+    landmarks: tuple[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]], ...] = ()
+
+    @classmethod
+    def of(
+        cls, case: CaseScene, landmarks: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = ()
+    ) -> FusionInputs:
+        """Take images, livers, tumors and zones out of a case; raises InputError where an image is missing."""
+        fixed, moving = case.planning_image(), case.post_image()
+        exclude, excluded = [], []
+        for lesion_id, lesion in case.lesions.items():
+            exclude.append(_within(segmentations.segment_mask(case.before, lesion_id, fixed)))
+            excluded.append((lesion_id, TUMOR))
+            if lesion.zone_segment is not None:
+                exclude.append(_within(segmentations.segment_mask(case.after, lesion.zone_segment, moving)))
+                excluded.append((lesion_id, ZONE))
+        kept = [number for number, mask in enumerate(exclude) if mask is not None]
+        return cls(
+            fixed,
+            moving,
+            _liver(case.before, fixed),
+            None if case.after is None else _liver(case.after, moving),
+            tuple(exclude[number] for number in kept),
+            tuple(excluded[number] for number in kept),
+            tuple(landmarks),
+        )
+
+    def fuse(self, progress: ProgressCallback = silent, **options: Any) -> FusionResult:
+        """Register the image after to the one before; `options` and errors are those of `core.fusion.fuse`."""
+        if self.landmarks:
+            options = {**options, "landmarks": self.landmarks}
+        return fuse(
+            self.fixed,
+            self.moving,
+            fixed_liver=self.fixed_liver,
+            moving_liver=self.moving_liver,
+            exclude=self.exclude,
+            progress=progress,
+            **options,
+        )
+
+
+def missing_for_fusion(case: CaseScene | None) -> str:
+    """Why the images cannot be fused yet; empty where they can."""
+    if case is None or case.volume is None:
+        return "choose the image before ablation first"
+    if case.post_volume is None:
+        return "choose the image after ablation first"
+    return ""
+
+
+def apply_fusion(case: CaseScene, inputs: FusionInputs, result: FusionResult) -> Any:
+    """Put a fusion into the case: the transform, what lies under it and its figures; returns the transform's node.
+
+    Margins measured through an earlier fusion become stale.
+    """
+    document = {
+        **result.to_dict(),
+        EXCLUDED: [list(name) for name in inputs.excluded],
+        LANDMARKS: [[np.asarray(point).tolist() for point in pair] for pair in inputs.landmarks],
+    }
+    node = case.replace_fusion(result.transform, document)
+    _put_members_under(case)
+    return node
+
+
+def _put_members_under(case: CaseScene) -> None:
+    """Put what was drawn in the frame after ablation under the present fusion; its own coordinates stay."""
+    for role in (LANDMARK_ROLES["after"], ZONE_LINE_ROLE):
+        for node in nodes_with_role(role):
+            transforms.put_under(node, case.transform)
+
+
+@dataclass(frozen=True)
+class FusionVerdict:
+    """What a fusion is worth: a word of `VERDICT_COLORS`, a headline, why, the figures (label, text) and what to do."""
+
+    word: str
+    headline: str
+    reasons: tuple[str, ...]
+    figures: tuple[tuple[str, str], ...]
+    advice: str
+
+    @property
+    def color(self) -> str:
+        """The color of the word, as #rrggbb."""
+        return VERDICT_COLORS[self.word]
+
+
+_HEADLINES = {
+    GOOD: "Good: margins can be read",
+    DOUBTFUL: "Doubtful: look before a margin is read",
+    NOT_USABLE: "Not usable: do not read margins",
+    NOT_JUDGED: "Not judged: check it by eye",
+}
+_ADVICE = {
+    GOOD: "Look at the liver's edge and vessels near the lesion once, then measure the margin.",
+    DOUBTFUL: "Compare vessels near the lesion (blend, checkerboard). Where they are off, place landmark pairs and "
+    "fuse again.",
+    NOT_USABLE: "Check that both images are of this patient and both liver masks are right; place at least 4 landmark "
+    "pairs around the lesion and fuse again.",
+    NOT_JUDGED: "Compare liver outlines and vessels by eye, and place landmark pairs to measure the error.",
+}
+
+
+def fusion_verdict(case: CaseScene) -> FusionVerdict:
+    """The verdict on the case's fusion, as its figures and its state say."""
+    document = case.fusion_document()
+    if case.transform is None:
+        return FusionVerdict(NONE, "Not fused yet", (), (), "Fuse the images.")
+    figures = () if document is None else fusion_figures(document)
+    if is_stale(case.transform):
+        reason = stale_reason(case.transform)
+        return FusionVerdict(STALE, "Stale: fuse again", (reason,), figures, "Fuse the images again.")
+    if document is None:
+        reason = "the transform came without figures of its quality"
+        return FusionVerdict(NOT_JUDGED, _HEADLINES[NOT_JUDGED], (reason,), (), _ADVICE[NOT_JUDGED])
+    word = document.get("verdict") or NOT_JUDGED
+    reasons = tuple(document.get("verdict_reasons") or document.get("warnings") or ())
+    return FusionVerdict(word, _HEADLINES.get(word, word), reasons, figures, _ADVICE.get(word, ""))
+
+
+def fusion_figures(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The figures of a fusion for people, (label, text); what is not known is left out."""
+    rows = (
+        ("Error in the liver", _mm(document.get("estimated_error_mm")), _bound(document.get("error_bound_90_mm"))),
+        ("Landmark error", _mm(document.get("landmark_tre_mean_mm")), ""),
+        ("Liver surfaces apart", _mm(document.get("liver_surface_distance_mm")), ""),
+        ("Liver overlap (Dice)", _plain(document.get("liver_dice")), ""),
+        ("Local correlation", _plain(document.get("correlation")), ""),
+        ("Deformation", _mm(document.get("displacement_mean_mm")), _most(document.get("displacement_max_mm"))),
+        ("Volume change of tissue", _volume_change(document), ""),
+    )
+    return tuple((label, text + more) for label, text, more in rows if text)
+
+
+def lesion_error_mm(document: Mapping[str, Any] | None, lesion_id: str) -> tuple[float | None, bool]:
+    """The registration's error near a lesion in mm, and whether it is the 90 % bound; None where it is not known.
+
+    The bound near the lesion's tumor or zone comes before the mean error there, and that before the liver's.
+    """
+    if document is None:
+        return None, False
+    excluded = [tuple(name) for name in document.get(EXCLUDED, ())]
+    numbers = [excluded.index((lesion_id, what)) for what in (TUMOR, ZONE) if (lesion_id, what) in excluded]
+    for key, is_bound in (("lesion_error_bound_90_mm", True), ("lesion_error_mm", False), ("excluded_error_mm", False)):
+        values = document.get(key) or ()
+        known = [values[number] for number in numbers if number < len(values) and values[number] is not None]
+        if known:
+            return float(max(known)), is_bound
+    error = document.get("estimated_error_mm")
+    return (None if error is None else float(error)), False
+
+
+def _liver(segmentation: Any, image: sitk.Image) -> sitk.Image | None:
+    """The liver of a segmentation on the grid of its image; None where there is none or it is empty."""
+    segment_id = next(iter(segmentations.segment_ids(segmentation, "liver")), None)
+    return None if segment_id is None else _within(segmentations.segment_mask(segmentation, segment_id, image))
+
+
+def _within(mask: sitk.Image) -> sitk.Image | None:
+    """The mask; None where nothing of it is within its image."""
+    return mask if np.any(sitk.GetArrayViewFromImage(mask)) else None
+
+
+def _mm(value: Any) -> str:
+    return "" if value is None else f"{value:.1f} mm"
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _bound(value: Any) -> str:
+    return "" if value is None else f" (90 % sure below {value:.1f} mm)"
+
+
+def _most(value: Any) -> str:
+    return "" if value is None else f" (at most {value:.1f} mm)"
+
+
+def _volume_change(document: Mapping[str, Any]) -> str:
+    least, most = document.get("jacobian_min"), document.get("jacobian_max")
+    return "" if least is None or most is None else f"{100 * least:.0f} to {100 * most:.0f} %"
