@@ -66,7 +66,7 @@ class LandmarkPairs:
         node = nodes.create_node(
             "vtkMRMLMarkupsFiducialNode", f"Landmarks {side}", Provenance(LANDMARK_ROLES[side], "placed by hand")
         )
-        node.SetMarkupLabelFormat("%d" if side == BEFORE else "%d'")
+        node.SetControlPointLabelFormat("%d" if side == BEFORE else "%d'")
         if side == AFTER:
             transforms.put_under(node, self._case.transform)
         display = node.GetDisplayNode()
