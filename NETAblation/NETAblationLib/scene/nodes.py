@@ -62,8 +62,9 @@ def rename_folder(name: str, new_name: str) -> None:
 
 
 def remove_nodes(*members: Any) -> None:
-    """Remove nodes, with their display and storage nodes; None among them is left out."""
+    """Remove nodes, with their display and storage nodes and hierarchy items; None among them is left out."""
     scene = slicer.mrmlScene
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     for node in members:
         if node is None or not scene.IsNodePresent(node):
             continue
@@ -72,7 +73,11 @@ def remove_nodes(*members: Any) -> None:
             own += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
         if node.IsA("vtkMRMLStorableNode"):
             own.append(node.GetStorageNode())
+        item = int(hierarchy.GetItemByDataNode(node))
         scene.RemoveNode(node)
+        # The application removes the item with the node; without it, an item of nothing could not be saved.
+        if item != hierarchy.GetInvalidItemID() and hierarchy.GetItemDataNode(item) is None:
+            hierarchy.RemoveItem(item, False, False)
         for part in own:
             if part is not None and scene.IsNodePresent(part):
                 scene.RemoveNode(part)

@@ -268,7 +268,7 @@ def _reference_lattice(segmentation: Any) -> _Lattice:
     node = segmentation.GetSegmentation()
     parameter = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     geometry = node.GetConversionParameter(parameter) or node.DetermineCommonLabelmapGeometry(
-        node.EXTENT_UNION_OF_SEGMENTS
+        node.EXTENT_UNION_OF_SEGMENTS, None
     )
     matrix, extent = vtk.vtkMatrix4x4(), [0, -1] * 3
     if not geometry or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, matrix, extent):

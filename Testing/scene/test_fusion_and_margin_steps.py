@@ -1,0 +1,404 @@
+"""Fusion, landmarks, zones and margins as steps of a case, on the small digital patient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+
+from NETAblationLib.core import frames
+from NETAblationLib.core.errors import EmptyMaskError, GeometryError, InputError
+from NETAblationLib.core.fusion import FusionResult
+from NETAblationLib.core.images import image_hash
+from NETAblationLib.core.margins import measure_margin
+from NETAblationLib.scene import (
+    fusion_looks,
+    fusion_steps,
+    landmarks,
+    margin_steps,
+    nodes,
+    provenance,
+    segmentations,
+    storage,
+    transforms,
+    zone_steps,
+)
+from NETAblationLib.scene.cases import CaseScene
+from support import shapes
+
+FIGURES = {
+    "verdict": "doubtful",
+    "verdict_reasons": ["vessels near the lesion differ"],
+    "estimated_error_mm": 1.2,
+    "error_bound_90_mm": 2.4,
+    "lesion_error_bound_90_mm": [1.5, 2.0],
+    "jacobian_min": 0.8,
+    "jacobian_max": 1.25,
+}
+
+
+class Fused:
+    """A fusion's result as `fuse` returns it, of the patient's true motion."""
+
+    def __init__(self, transform: sitk.Transform, **figures: object) -> None:
+        self.transform, self._figures = transform, figures
+
+    def to_dict(self) -> dict[str, object]:
+        return {"schema_version": 1, **self._figures}
+
+
+@pytest.fixture(scope="module")
+def motion(small_patient):
+    return small_patient.pre_to_post_transform(4.0)
+
+
+@pytest.fixture
+def case(scene, small_patient) -> CaseScene:
+    """The patient before and after, with livers and the lesion whose margin is short; not fused."""
+    case = CaseScene.create(small_patient.portal, image=small_patient.portal, liver=small_patient.masks["liver"])
+    case.add_lesion("L1", small_patient.short_lesion.mask)
+    case.add_after(small_patient.post, None, small_patient.post)
+    case.replace_post_liver(small_patient.post_liver)
+    return case
+
+
+@pytest.fixture
+def lesion_id(case) -> str:
+    return next(iter(case.lesions))
+
+
+def fused(case, motion, **figures) -> None:
+    fusion_steps.apply_fusion(case, fusion_steps.FusionInputs.of(case), Fused(motion, **{**FIGURES, **figures}))
+
+
+def drawn(name, mask, volume=None):
+    """A segmentation that a user made: it has no role."""
+    node = segmentations.add_segmentation(mask, name, provenance.Provenance(""), volume=volume)
+    segmentations.add_segment(node, mask, "zone")
+    return node
+
+
+def draw_zone_line(case, lesion_id, small_patient) -> None:
+    line = zone_steps.new_zone_line(case, lesion_id)
+    for end in small_patient.short_lesion.zone_line_post_ras_mm:
+        line.AddControlPoint(end)
+
+
+# --- fusion ---------------------------------------------------------------------------------
+
+
+def test_a_fusion_is_asked_for_what_is_missing(scene, small_patient):
+    assert "before" in fusion_steps.missing_for_fusion(None)
+    case = CaseScene.create(small_patient.portal, image=small_patient.portal)
+    assert "after" in fusion_steps.missing_for_fusion(case)
+    with pytest.raises(InputError, match="image after ablation"):
+        fusion_steps.FusionInputs.of(case)
+
+
+def test_inputs_of_a_fusion_are_what_was_put_in(case, small_patient, lesion_id):
+    assert fusion_steps.missing_for_fusion(case) == ""
+    case.replace_zone(lesion_id, small_patient.short_lesion.zone_mask)
+    inputs = fusion_steps.FusionInputs.of(case)
+    assert image_hash(inputs.fixed) == image_hash(small_patient.portal)
+    assert image_hash(inputs.moving) == image_hash(small_patient.post)
+    assert image_hash(inputs.fixed_liver) == image_hash(small_patient.masks["liver"])
+    assert inputs.excluded == ((lesion_id, "tumor"), (lesion_id, "zone"))
+    tumor = small_patient.short_lesion.mask
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(inputs.exclude[0]),
+        sitk.GetArrayFromImage(sitk.Resample(tumor, inputs.fixed, sitk.Transform(), sitk.sitkNearestNeighbor)),
+    )
+
+
+def test_a_real_fusion_through_the_steps(scene):
+    """A liver with vessels, moved by a few millimeters, is found where it went."""
+    grid = shapes.grid((-40, -40, -40), (40, 40, 40), (2.5, 2.5, 2.5))
+    noise = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 1, grid.GetSize()[::-1]))
+    noise.CopyInformation(grid)
+    texture = sitk.SmoothingRecursiveGaussian(noise, 4.0)
+    liver = shapes.mask_of(shapes.sphere((0, 0, 0), 28), grid)
+    image = sitk.Cast(liver, sitk.sitkFloat64) * 100 + sitk.RescaleIntensity(texture, -60, 60)
+    motion = np.eye(4)
+    motion[:3, 3] = (4.0, -3.0, 2.0)
+    back = frames.affine_transform(np.linalg.inv(motion))
+    moved = sitk.Resample(image, back, sitk.sitkLinear, -60.0)
+    moved_liver = sitk.Resample(liver, back, sitk.sitkNearestNeighbor)
+    case = CaseScene.create(image, image=image, liver=liver)
+    case.add_after(moved, None, moved)
+    case.replace_post_liver(moved_liver)
+    inputs = fusion_steps.FusionInputs.of(case)
+    words = []
+    result = inputs.fuse(lambda _fraction, word: words.append(word))
+    assert isinstance(result, FusionResult)
+    assert len(set(words)) > 2
+    node = fusion_steps.apply_fusion(case, inputs, result)
+    points = np.array([[0.0, 0, 0], [15, 0, 0], [0, -12, 8]])
+    np.testing.assert_allclose(
+        transforms.map_points(node, points, to_parent=False), points + motion[:3, 3], atol=1.0
+    )
+    verdict = fusion_steps.fusion_verdict(case)
+    assert verdict.word in fusion_steps.VERDICT_COLORS
+    assert "mm" in dict(verdict.figures)["Error in the liver"]
+
+
+def test_verdict_in_words_and_figures(case, motion, lesion_id):
+    assert fusion_steps.fusion_verdict(case).word == fusion_steps.NONE
+    fused(case, motion)
+    verdict = fusion_steps.fusion_verdict(case)
+    assert verdict.word == "doubtful"
+    assert verdict.reasons == ("vessels near the lesion differ",)
+    assert dict(verdict.figures)["Error in the liver"] == "1.2 mm (90 % sure below 2.4 mm)"
+    assert dict(verdict.figures)["Volume change of tissue"] == "80 to 125 %"
+    assert "landmark" in verdict.advice
+    fused(case, motion, verdict=None, verdict_reasons=None, warnings=["livers far apart"])
+    assert fusion_steps.fusion_verdict(case).word == fusion_steps.NOT_JUDGED
+    assert fusion_steps.fusion_verdict(case).reasons == ("livers far apart",)
+    provenance.set_content_hash(case.post_volume, "another")
+    assert fusion_steps.fusion_verdict(case).word == fusion_steps.STALE
+
+
+def test_error_near_a_lesion(lesion_id="L"):
+    document = {"excluded": [["K", "tumor"], ["L", "tumor"], ["L", "zone"]], "estimated_error_mm": 0.7}
+    assert fusion_steps.lesion_error_mm(None, lesion_id) == (None, False)
+    assert fusion_steps.lesion_error_mm(document, lesion_id) == (0.7, False)
+    document["excluded_error_mm"] = [9.0, 1.1, None]
+    assert fusion_steps.lesion_error_mm(document, lesion_id) == (1.1, False)
+    document["lesion_error_bound_90_mm"] = [9.0, 1.8, 2.2]
+    assert fusion_steps.lesion_error_mm(document, lesion_id) == (2.2, True)
+
+
+# --- landmarks ------------------------------------------------------------------------------
+
+
+def test_landmarks_keep_their_places_through_a_fusion(case, motion, small_patient):
+    """Points pointed at in the views: before in the world, after wherever the fusion shows it."""
+    pairs = landmarks.LandmarkPairs(case)
+    before = small_patient.short_lesion.center_ras_mm
+    after = small_patient.pre_to_post(before[None])[0]
+    assert pairs.next_side() == landmarks.BEFORE
+    pairs.place(landmarks.BEFORE, before)
+    assert pairs.next_side() == landmarks.AFTER
+    assert pairs.complete() == ()
+    pairs.place(landmarks.AFTER, after)  # not fused yet: the image after is seen where its scanner put it
+    assert pairs.mean_residual_mm() == pytest.approx(np.linalg.norm(after - before))
+    fused(case, motion)
+    assert pairs.mean_residual_mm() < 0.3  # of the field's interpolation
+    np.testing.assert_allclose(pairs.complete()[0][1], after, atol=1e-9)
+    np.testing.assert_allclose(pairs.node(landmarks.AFTER).GetNthControlPointPositionWorld(0), before, atol=0.3)
+    # A second pair, pointed at in the fused views 3 mm off.
+    pairs.place(landmarks.BEFORE, before + [20, 0, 0])
+    pairs.place(landmarks.AFTER, before + [20, 0, 3])
+    assert pairs.pairs()[1].residual_mm == pytest.approx(3.0, abs=1.0)
+    np.testing.assert_allclose(pairs.show(1), before + [20, 0, 0])
+    document = fusion_steps.FusionInputs.of(case, pairs.complete())
+    assert len(document.landmarks) == 2
+    pairs.remove(0)
+    assert len(pairs.complete()) == 1
+
+
+def test_landmarks_after_need_an_image_after(scene, small_patient):
+    case = CaseScene.create(small_patient.portal, image=small_patient.portal)
+    with pytest.raises(InputError, match="image after"):
+        landmarks.LandmarkPairs(case).place(landmarks.AFTER, [0, 0, 0])
+
+
+# --- zones ----------------------------------------------------------------------------------
+
+
+def test_zone_from_a_line_in_the_frame_after(case, motion, small_patient, lesion_id):
+    with pytest.raises(InputError, match="diameter"):
+        zone_steps.ZoneInputs.of(case, lesion_id)
+    fused(case, motion)
+    draw_zone_line(case, lesion_id, small_patient)
+    inputs = zone_steps.ZoneInputs.of(case, lesion_id)
+    np.testing.assert_allclose(inputs.line_ras_mm, small_patient.short_lesion.zone_line_post_ras_mm)
+    result = inputs.segment()
+    zone_steps.apply_zone(case, inputs, result)
+    truth = sitk.Resample(small_patient.short_lesion.zone_mask, small_patient.post, sitk.Transform())
+    found = sitk.GetArrayFromImage(segmentations.segment_mask(case.after, case.lesions[lesion_id].zone_segment)) > 0
+    true = sitk.GetArrayFromImage(truth) > 0
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.85
+    assert zone_steps.zone_warnings(lesion_id) == result.warnings
+    line = zone_steps.zone_line(lesion_id)
+    assert line.GetAttribute(nodes.LESION) == lesion_id
+    # Another line replaces it.
+    assert zone_steps.new_zone_line(case, lesion_id) is zone_steps.zone_line(lesion_id)
+    assert len(provenance.nodes_with_role(zone_steps.ZONE_LINE_ROLE)) == 1
+
+
+def test_a_line_drawn_elsewhere_stays_where_it_is_seen(case, motion, lesion_id):
+    fused(case, motion)
+    ends = case.lesions[lesion_id].tumor_center_ras_mm + np.array([[-20.0, 0, 0], [20.0, 0, 0]])
+    line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "L")
+    line.CreateDefaultDisplayNodes()
+    for end in ends:
+        line.AddControlPoint(end)
+    zone_steps.adopt_zone_line(case, lesion_id, line)
+    inputs = zone_steps.ZoneInputs.of(case, lesion_id)
+    np.testing.assert_allclose(inputs.line_ras_mm, frames.transform_points(motion, ends), atol=0.05)
+    seen = [line.GetNthControlPointPositionWorld(index) for index in range(2)]
+    np.testing.assert_allclose(seen, ends, atol=0.05)
+
+
+@pytest.mark.parametrize("drawn_in", ["after", "world"])
+def test_zone_taken_from_a_segmentation(case, motion, small_patient, lesion_id, drawn_in):
+    """Drawn on the image after it is taken as it is; drawn in the planning frame it is carried by the fusion."""
+    fused(case, motion)
+    lesion = small_patient.short_lesion
+    truth = sitk.Resample(lesion.zone_mask, small_patient.post, sitk.Transform(), sitk.sitkNearestNeighbor)
+    mask = truth
+    if drawn_in == "world":
+        mask = sitk.Resample(truth, small_patient.portal, motion, sitk.sitkNearestNeighbor)
+    volume = case.post_volume if drawn_in == "after" else case.volume
+    drawn("Drawn", mask, volume)
+    (source,) = zone_steps.zone_sources(case)
+    assert source.name == "Drawn: Ablation zone"
+    zone_steps.adopt_zone(case, lesion_id, source)
+    found = sitk.GetArrayFromImage(segmentations.segment_mask(case.after, case.lesions[lesion_id].zone_segment)) > 0
+    true = sitk.GetArrayFromImage(truth) > 0
+    overlap = 2 * (found & true).sum() / (found.sum() + true.sum())
+    assert overlap == 1.0 if drawn_in == "after" else overlap > 0.95
+
+
+def test_a_segment_that_is_no_zone_is_refused(case, lesion_id):
+    far = sitk.Image([4, 4, 4], sitk.sitkUInt8) + 1
+    far.SetOrigin([5000, 0, 0])
+    drawn("Far", far)
+    drawn("Empty", sitk.Image([4, 4, 4], sitk.sitkUInt8))
+    first, second = zone_steps.zone_sources(case)
+    with pytest.raises(GeometryError, match="nothing of it"):
+        zone_steps.adopt_zone(case, lesion_id, first)
+    with pytest.raises(EmptyMaskError):
+        zone_steps.adopt_zone(case, lesion_id, second)
+    assert case.lesions[lesion_id].zone_segment is None
+
+
+# --- margins --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def treated(case, motion, small_patient, lesion_id) -> CaseScene:
+    """The case fused by the true motion, with the lesion's true zone."""
+    case.replace_zone(lesion_id, small_patient.short_lesion.zone_mask)
+    fused(case, motion)
+    return case
+
+
+def test_what_a_margin_lacks_is_said_in_order(case, motion, small_patient, lesion_id):
+    assert "before" in margin_steps.missing_for_margin(None, lesion_id)
+    assert "lesion" in margin_steps.missing_for_margin(case, "none")
+    assert "fuse" in margin_steps.missing_for_margin(case, lesion_id)
+    fused(case, motion)
+    assert "zone" in margin_steps.missing_for_margin(case, lesion_id)
+    with pytest.raises(InputError, match="zone"):
+        margin_steps.MarginInputs.of(case, lesion_id)
+    case.replace_zone(lesion_id, small_patient.short_lesion.zone_mask)
+    assert margin_steps.missing_for_margin(case, lesion_id) == ""
+
+
+def test_margin_of_the_case_is_that_of_its_masks(treated, motion, small_patient, lesion_id, tmp_path):
+    case, lesion = treated, small_patient.short_lesion
+    inputs = margin_steps.MarginInputs.of(case, lesion_id, 5.0)
+    assert inputs.registration_error_mm == 2.0
+    measured = inputs.measure()
+    direct = measure_margin(
+        lesion.mask,
+        lesion.zone_mask,
+        liver=small_patient.masks["liver"],
+        fixed_to_moving=motion,
+        registration_error_mm=2.0,
+    )
+    assert measured.result.mam_mm == pytest.approx(direct.mam_mm, abs=0.02)
+    margin_steps.apply_margin(case, lesion_id, measured)
+    summary = margin_steps.margin_summary(case, lesion_id)
+    assert summary.verdict == direct.verdict == "not reached"
+    assert f"{direct.mam_mm:.1f} mm" in summary.headline
+    assert "90 %" in summary.interval
+    assert [row[0] for row in summary.shells] == ["3 mm", "5 mm", "6 mm", "10 mm"]
+    assert sum(float(text.split()[0]) for _, text in summary.shares[:3]) == pytest.approx(100, abs=0.2)
+    assert summary.stale == ""
+    np.testing.assert_allclose(
+        margin_steps.weakest_point(case, lesion_id), measured.result.mam_location_ras_mm, atol=1e-6
+    )
+
+    residual = margin_steps.residual_node(lesion_id)
+    assert not margin_steps.is_residual_shown(lesion_id)
+    volume_ml = {
+        segmentations.segment_kind(residual, segment_id): sitk.GetArrayFromImage(
+            segmentations.segment_mask(residual, segment_id)
+        ).sum()
+        * np.prod(small_patient.portal.GetSpacing())
+        / 1000
+        for segment_id in segmentations.segment_ids(residual)
+    }
+    assert volume_ml["residual_margin"] == pytest.approx(direct.residual_margin_volume_ml, rel=0.15)
+    margin_steps.show_residual(lesion_id, True)
+    assert margin_steps.is_residual_shown(lesion_id)
+
+    # Measured again, all is replaced and nothing left over.
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    margin_steps.apply_margin(case, lesion_id, measured)
+    assert slicer.mrmlScene.GetNumberOfNodes() == count
+    assert margin_steps.is_residual_shown(lesion_id)
+
+    case.save(tmp_path / "case.mrb")
+    slicer.mrmlScene.Clear(False)
+    storage.load_scene(tmp_path / "case.mrb")
+    opened = CaseScene.open()
+    assert margin_steps.margin_summary(opened, lesion_id) == summary
+    assert margin_steps.residual_node(lesion_id) is not None
+    # Another fusion makes the margin, and with it the residual, stale.
+    fused(opened, motion)
+    assert "fused" in margin_steps.margin_summary(opened, lesion_id).stale
+    assert provenance.is_stale(margin_steps.residual_node(lesion_id))
+
+
+def test_views_jump_to_a_place(scene):
+    slices = [scene.AddNode(slicer.vtkMRMLSliceNode()) for _ in range(2)]
+    for node, name in zip(slices, ("Red", "Green"), strict=True):
+        node.SetLayoutName(name)
+    slices[1].SetOrientationToCoronal()
+    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
+    camera.SetFocalPoint(0, 0, 0)
+    camera.SetPosition(0, 300, 0)
+    margin_steps.jump_to([10, -20, 30])
+    for node in slices:
+        matrix = node.GetSliceToRAS()
+        assert [matrix.GetElement(row, 3) for row in range(3)] == [10, -20, 30]
+    np.testing.assert_allclose(camera.GetFocalPoint(), [10, -20, 30])
+    np.testing.assert_allclose(camera.GetPosition(), [10, 280, 30])
+
+
+# --- looking --------------------------------------------------------------------------------
+
+
+def test_blend_and_flicker_in_all_views(case, scene):
+    composites = []
+    for name in ("Red", "Yellow"):
+        composite = slicer.vtkMRMLSliceCompositeNode()
+        composite.SetLayoutName(name)
+        composites.append(scene.AddNode(composite))
+    fusion_looks.show_blend(case, 0.4)
+    for composite in composites:
+        assert composite.GetBackgroundVolumeID() == case.volume.GetID()
+        assert composite.GetForegroundVolumeID() == case.post_volume.GetID()
+        assert composite.GetForegroundOpacity() == pytest.approx(0.4)
+    seen = []
+    for _ in range(3):
+        fusion_looks.flicker(case)
+        seen.append(fusion_looks.blend_fraction())
+    assert seen == [1.0, 0.0, 1.0]
+    fusion_looks.show_only(case.post_volume)
+    assert composites[0].GetBackgroundVolumeID() == case.post_volume.GetID()
+    assert fusion_looks.blend_fraction() == 0.0
+
+
+def test_outlines_of_both_livers(case):
+    assert fusion_looks.missing_for_outlines(case) == ""
+    assert fusion_looks.missing_for_outlines(None) != ""
+    for shown in (True, False):
+        fusion_looks.show_liver_outlines(case, shown)
+        for segmentation in (case.before, case.after):
+            (liver,) = segmentations.segment_ids(segmentation, "liver")
+            assert segmentation.GetDisplayNode().GetSegmentVisibility2DOutline(liver) is shown
