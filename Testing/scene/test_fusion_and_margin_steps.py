@@ -42,9 +42,11 @@ class Fused:
     """A fusion's result as `fuse` returns it, of the patient's true motion."""
 
     def __init__(self, transform: sitk.Transform, **figures: object) -> None:
+        """Give back `figures`."""
         self.transform, self._figures = transform, figures
 
     def to_dict(self) -> dict[str, object]:
+        """As a fusion's."""
         return {"schema_version": 1, **self._figures}
 
 
@@ -53,13 +55,25 @@ def motion(small_patient):
     return small_patient.pre_to_post_transform(4.0)
 
 
+@pytest.fixture(scope="module")
+def masks(small_patient) -> dict[str, sitk.Image]:
+    """The patient's masks, which are made anew each time one asks the patient."""
+    lesion = small_patient.short_lesion
+    return {
+        "liver": small_patient.masks["liver"],
+        "post_liver": small_patient.post_liver,
+        "tumor": lesion.mask,
+        "zone": lesion.zone_mask,
+    }
+
+
 @pytest.fixture
-def case(scene, small_patient) -> CaseScene:
+def case(scene, small_patient, masks) -> CaseScene:
     """The patient before and after, with livers and the lesion whose margin is short; not fused."""
-    case = CaseScene.create(small_patient.portal, image=small_patient.portal, liver=small_patient.masks["liver"])
-    case.add_lesion("L1", small_patient.short_lesion.mask)
+    case = CaseScene.create(small_patient.portal, image=small_patient.portal, liver=masks["liver"])
+    case.add_lesion("L1", masks["tumor"])
     case.add_after(small_patient.post, None, small_patient.post)
-    case.replace_post_liver(small_patient.post_liver)
+    case.replace_post_liver(masks["post_liver"])
     return case
 
 
@@ -96,15 +110,15 @@ def test_a_fusion_is_asked_for_what_is_missing(scene, small_patient):
         fusion_steps.FusionInputs.of(case)
 
 
-def test_inputs_of_a_fusion_are_what_was_put_in(case, small_patient, lesion_id):
+def test_inputs_of_a_fusion_are_what_was_put_in(case, small_patient, masks, lesion_id):
     assert fusion_steps.missing_for_fusion(case) == ""
-    case.replace_zone(lesion_id, small_patient.short_lesion.zone_mask)
+    case.replace_zone(lesion_id, masks["zone"])
     inputs = fusion_steps.FusionInputs.of(case)
     assert image_hash(inputs.fixed) == image_hash(small_patient.portal)
     assert image_hash(inputs.moving) == image_hash(small_patient.post)
-    assert image_hash(inputs.fixed_liver) == image_hash(small_patient.masks["liver"])
+    assert image_hash(inputs.fixed_liver) == image_hash(masks["liver"])
     assert inputs.excluded == ((lesion_id, "tumor"), (lesion_id, "zone"))
-    tumor = small_patient.short_lesion.mask
+    tumor = masks["tumor"]
     np.testing.assert_array_equal(
         sitk.GetArrayFromImage(inputs.exclude[0]),
         sitk.GetArrayFromImage(sitk.Resample(tumor, inputs.fixed, sitk.Transform(), sitk.sitkNearestNeighbor)),
@@ -118,7 +132,9 @@ def test_a_real_fusion_through_the_steps(scene):
     noise.CopyInformation(grid)
     texture = sitk.SmoothingRecursiveGaussian(noise, 4.0)
     liver = shapes.mask_of(shapes.sphere((0, 0, 0), 28), grid)
-    image = sitk.Cast(liver, sitk.sitkFloat64) * 100 + sitk.RescaleIntensity(texture, -60, 60)
+    image = sitk.Cast(liver, sitk.sitkFloat32) * 100 + sitk.Cast(
+        sitk.RescaleIntensity(texture, -60, 60), sitk.sitkFloat32
+    )
     motion = np.eye(4)
     motion[:3, 3] = (4.0, -3.0, 2.0)
     back = frames.affine_transform(np.linalg.inv(motion))
@@ -134,9 +150,7 @@ def test_a_real_fusion_through_the_steps(scene):
     assert len(set(words)) > 2
     node = fusion_steps.apply_fusion(case, inputs, result)
     points = np.array([[0.0, 0, 0], [15, 0, 0], [0, -12, 8]])
-    np.testing.assert_allclose(
-        transforms.map_points(node, points, to_parent=False), points + motion[:3, 3], atol=1.0
-    )
+    np.testing.assert_allclose(transforms.map_points(node, points, to_parent=False), points + motion[:3, 3], atol=1.0)
     verdict = fusion_steps.fusion_verdict(case)
     assert verdict.word in fusion_steps.VERDICT_COLORS
     assert "mm" in dict(verdict.figures)["Error in the liver"]
@@ -158,7 +172,8 @@ def test_verdict_in_words_and_figures(case, motion, lesion_id):
     assert fusion_steps.fusion_verdict(case).word == fusion_steps.STALE
 
 
-def test_error_near_a_lesion(lesion_id="L"):
+def test_error_near_a_lesion():
+    lesion_id = "L"
     document = {"excluded": [["K", "tumor"], ["L", "tumor"], ["L", "zone"]], "estimated_error_mm": 0.7}
     assert fusion_steps.lesion_error_mm(None, lesion_id) == (None, False)
     assert fusion_steps.lesion_error_mm(document, lesion_id) == (0.7, False)
@@ -187,10 +202,10 @@ def test_landmarks_keep_their_places_through_a_fusion(case, motion, small_patien
     np.testing.assert_allclose(pairs.complete()[0][1], after, atol=1e-9)
     np.testing.assert_allclose(pairs.node(landmarks.AFTER).GetNthControlPointPositionWorld(0), before, atol=0.3)
     # A second pair, pointed at in the fused views 3 mm off.
-    pairs.place(landmarks.BEFORE, before + [20, 0, 0])
-    pairs.place(landmarks.AFTER, before + [20, 0, 3])
+    pairs.place(landmarks.BEFORE, before + np.array([20, 0, 0]))
+    pairs.place(landmarks.AFTER, before + np.array([20, 0, 3]))
     assert pairs.pairs()[1].residual_mm == pytest.approx(3.0, abs=1.0)
-    np.testing.assert_allclose(pairs.show(1), before + [20, 0, 0])
+    np.testing.assert_allclose(pairs.show(1), before + np.array([20, 0, 0]))
     document = fusion_steps.FusionInputs.of(case, pairs.complete())
     assert len(document.landmarks) == 2
     pairs.remove(0)
@@ -206,7 +221,7 @@ def test_landmarks_after_need_an_image_after(scene, small_patient):
 # --- zones ----------------------------------------------------------------------------------
 
 
-def test_zone_from_a_line_in_the_frame_after(case, motion, small_patient, lesion_id):
+def test_zone_from_a_line_in_the_frame_after(case, motion, small_patient, masks, lesion_id):
     with pytest.raises(InputError, match="diameter"):
         zone_steps.ZoneInputs.of(case, lesion_id)
     fused(case, motion)
@@ -215,7 +230,7 @@ def test_zone_from_a_line_in_the_frame_after(case, motion, small_patient, lesion
     np.testing.assert_allclose(inputs.line_ras_mm, small_patient.short_lesion.zone_line_post_ras_mm)
     result = inputs.segment()
     zone_steps.apply_zone(case, inputs, result)
-    truth = sitk.Resample(small_patient.short_lesion.zone_mask, small_patient.post, sitk.Transform())
+    truth = sitk.Resample(masks["zone"], small_patient.post, sitk.Transform())
     found = sitk.GetArrayFromImage(segmentations.segment_mask(case.after, case.lesions[lesion_id].zone_segment)) > 0
     true = sitk.GetArrayFromImage(truth) > 0
     assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.85
@@ -242,11 +257,10 @@ def test_a_line_drawn_elsewhere_stays_where_it_is_seen(case, motion, lesion_id):
 
 
 @pytest.mark.parametrize("drawn_in", ["after", "world"])
-def test_zone_taken_from_a_segmentation(case, motion, small_patient, lesion_id, drawn_in):
+def test_zone_taken_from_a_segmentation(case, motion, small_patient, masks, lesion_id, drawn_in):
     """Drawn on the image after it is taken as it is; drawn in the planning frame it is carried by the fusion."""
     fused(case, motion)
-    lesion = small_patient.short_lesion
-    truth = sitk.Resample(lesion.zone_mask, small_patient.post, sitk.Transform(), sitk.sitkNearestNeighbor)
+    truth = sitk.Resample(masks["zone"], small_patient.post, sitk.Transform(), sitk.sitkNearestNeighbor)
     mask = truth
     if drawn_in == "world":
         mask = sitk.Resample(truth, small_patient.portal, motion, sitk.sitkNearestNeighbor)
@@ -278,14 +292,14 @@ def test_a_segment_that_is_no_zone_is_refused(case, lesion_id):
 
 
 @pytest.fixture
-def treated(case, motion, small_patient, lesion_id) -> CaseScene:
+def treated(case, motion, masks, lesion_id) -> CaseScene:
     """The case fused by the true motion, with the lesion's true zone."""
-    case.replace_zone(lesion_id, small_patient.short_lesion.zone_mask)
+    case.replace_zone(lesion_id, masks["zone"])
     fused(case, motion)
     return case
 
 
-def test_what_a_margin_lacks_is_said_in_order(case, motion, small_patient, lesion_id):
+def test_what_a_margin_lacks_is_said_in_order(case, motion, masks, lesion_id):
     assert "before" in margin_steps.missing_for_margin(None, lesion_id)
     assert "lesion" in margin_steps.missing_for_margin(case, "none")
     assert "fuse" in margin_steps.missing_for_margin(case, lesion_id)
@@ -293,19 +307,19 @@ def test_what_a_margin_lacks_is_said_in_order(case, motion, small_patient, lesio
     assert "zone" in margin_steps.missing_for_margin(case, lesion_id)
     with pytest.raises(InputError, match="zone"):
         margin_steps.MarginInputs.of(case, lesion_id)
-    case.replace_zone(lesion_id, small_patient.short_lesion.zone_mask)
+    case.replace_zone(lesion_id, masks["zone"])
     assert margin_steps.missing_for_margin(case, lesion_id) == ""
 
 
-def test_margin_of_the_case_is_that_of_its_masks(treated, motion, small_patient, lesion_id, tmp_path):
-    case, lesion = treated, small_patient.short_lesion
+def test_margin_of_the_case_is_that_of_its_masks(treated, motion, small_patient, masks, lesion_id, tmp_path):
+    case = treated
     inputs = margin_steps.MarginInputs.of(case, lesion_id, 5.0)
     assert inputs.registration_error_mm == 2.0
     measured = inputs.measure()
     direct = measure_margin(
-        lesion.mask,
-        lesion.zone_mask,
-        liver=small_patient.masks["liver"],
+        masks["tumor"],
+        masks["zone"],
+        liver=masks["liver"],
         fixed_to_moving=motion,
         registration_error_mm=2.0,
     )
@@ -354,10 +368,23 @@ def test_margin_of_the_case_is_that_of_its_masks(treated, motion, small_patient,
     assert provenance.is_stale(margin_steps.residual_node(lesion_id))
 
 
-def test_views_jump_to_a_place(scene):
-    slices = [scene.AddNode(slicer.vtkMRMLSliceNode()) for _ in range(2)]
-    for node, name in zip(slices, ("Red", "Green"), strict=True):
-        node.SetLayoutName(name)
+@pytest.fixture
+def slice_nodes(scene):
+    """The nodes of two slice views, (slice, composite); singletons, which clearing the scene would keep."""
+    made = []
+    for name in ("Red", "Yellow"):
+        pair = slicer.vtkMRMLSliceNode(), slicer.vtkMRMLSliceCompositeNode()
+        for node in pair:
+            node.SetLayoutName(name)
+        made.append(tuple(scene.AddNode(node) for node in pair))
+    yield made
+    for pair in made:
+        for node in pair:
+            scene.RemoveNode(node)
+
+
+def test_views_jump_to_a_place(scene, slice_nodes):
+    slices = [node for node, _ in slice_nodes]
     slices[1].SetOrientationToCoronal()
     camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
     camera.SetFocalPoint(0, 0, 0)
@@ -373,12 +400,8 @@ def test_views_jump_to_a_place(scene):
 # --- looking --------------------------------------------------------------------------------
 
 
-def test_blend_and_flicker_in_all_views(case, scene):
-    composites = []
-    for name in ("Red", "Yellow"):
-        composite = slicer.vtkMRMLSliceCompositeNode()
-        composite.SetLayoutName(name)
-        composites.append(scene.AddNode(composite))
+def test_blend_and_flicker_in_all_views(case, slice_nodes):
+    composites = [node for _, node in slice_nodes]
     fusion_looks.show_blend(case, 0.4)
     for composite in composites:
         assert composite.GetBackgroundVolumeID() == case.volume.GetID()

@@ -61,21 +61,19 @@ class FusionInputs:
     ) -> FusionInputs:
         """Take images, livers, tumors and zones out of a case; raises InputError where an image is missing."""
         fixed, moving = case.planning_image(), case.post_image()
-        exclude, excluded = [], []
+        found = []
         for lesion_id, lesion in case.lesions.items():
-            exclude.append(_within(segmentations.segment_mask(case.before, lesion_id, fixed)))
-            excluded.append((lesion_id, TUMOR))
+            found.append((lesion_id, TUMOR, _filled(segmentations.segment_mask(case.before, lesion_id, fixed))))
             if lesion.zone_segment is not None:
-                exclude.append(_within(segmentations.segment_mask(case.after, lesion.zone_segment, moving)))
-                excluded.append((lesion_id, ZONE))
-        kept = [number for number, mask in enumerate(exclude) if mask is not None]
+                zone = _filled(segmentations.segment_mask(case.after, lesion.zone_segment, moving))
+                found.append((lesion_id, ZONE, zone))
         return cls(
             fixed,
             moving,
             _liver(case.before, fixed),
             None if case.after is None else _liver(case.after, moving),
-            tuple(exclude[number] for number in kept),
-            tuple(excluded[number] for number in kept),
+            tuple(mask for _, _, mask in found if mask is not None),
+            tuple((lesion_id, what) for lesion_id, what, mask in found if mask is not None),
             tuple(landmarks),
         )
 
@@ -209,10 +207,10 @@ def lesion_error_mm(document: Mapping[str, Any] | None, lesion_id: str) -> tuple
 def _liver(segmentation: Any, image: sitk.Image) -> sitk.Image | None:
     """The liver of a segmentation on the grid of its image; None where there is none or it is empty."""
     segment_id = next(iter(segmentations.segment_ids(segmentation, "liver")), None)
-    return None if segment_id is None else _within(segmentations.segment_mask(segmentation, segment_id, image))
+    return None if segment_id is None else _filled(segmentations.segment_mask(segmentation, segment_id, image))
 
 
-def _within(mask: sitk.Image) -> sitk.Image | None:
+def _filled(mask: sitk.Image) -> sitk.Image | None:
     """The mask; None where nothing of it is within its image."""
     return mask if np.any(sitk.GetArrayViewFromImage(mask)) else None
 

@@ -138,9 +138,7 @@ class LandmarkPairs:
             found.pop()
         return found
 
-    def _pair(
-        self, before: npt.NDArray[np.float64] | None, after: npt.NDArray[np.float64] | None
-    ) -> LandmarkPair:
+    def _pair(self, before: npt.NDArray[np.float64] | None, after: npt.NDArray[np.float64] | None) -> LandmarkPair:
         if before is None or after is None:
             return LandmarkPair(before, after, None)
         there = before

@@ -74,10 +74,9 @@ def remove_nodes(*members: Any) -> None:
         if node.IsA("vtkMRMLStorableNode"):
             own.append(node.GetStorageNode())
         item = int(hierarchy.GetItemByDataNode(node))
-        scene.RemoveNode(node)
-        # The application removes the item with the node; without it, an item of nothing could not be saved.
-        if item != hierarchy.GetInvalidItemID() and hierarchy.GetItemDataNode(item) is None:
+        if item != hierarchy.GetInvalidItemID():  # only the application would remove it with the node
             hierarchy.RemoveItem(item, False, False)
+        scene.RemoveNode(node)
         for part in own:
             if part is not None and scene.IsNodePresent(part):
                 scene.RemoveNode(part)
