@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import access, anatomy, demo, devices, fusion, lesions, margin, pet, plan, segment, trajectories
+from .commands import access, anatomy, demo, devices, fusion, lesions, margin, pet, plan, segment, trajectories, warp
 from .commands.command_line import EPILOG
 from .core.errors import Cancelled, InputError, NETAblationError
 
@@ -36,6 +36,7 @@ _COMMANDS = (
     trajectories.add_trajectories,
     fusion.add_fuse,
     pet.add_resample,
+    warp.add_warp,
     margin.add_margin,
     lesions.add_lesions,
 )

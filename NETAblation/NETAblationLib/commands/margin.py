@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from .command_line import (
     in_mm,
     mask_of,
     mask_or_none,
+    named_mask,
     positive,
     progress_bar,
     require_folder,
@@ -32,7 +34,25 @@ def add_margin(commands: Any) -> None:
     """Arguments of `margin`."""
     parser = add_command(commands, "margin", run_margin, "Measure the ablative margin on the tumor's surface.")
     parser.add_argument("--tumor", type=Path, required=True, metavar="MASK", help="the tumor before ablation")
-    parser.add_argument("--zone", type=Path, required=True, metavar="MASK", help="the ablation zone")
+    parser.add_argument(
+        "--zone",
+        type=Path,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="MASK",
+        help="the ablation zone; of several the union counts",
+    )
+    parser.add_argument(
+        "--other",
+        type=named_mask,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=MASK",
+        help="other lesions before ablation, to tell which of them share a zone",
+    )
+    parser.add_argument("--plan", type=Path, metavar="PLAN.json", help="from `plan`: compare with what it predicts")
     parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver before ablation, for the capsule")
     parser.add_argument("--transform", type=Path, metavar="TRANSFORM.h5", help="from `fuse`; none: masks of one frame")
     parser.add_argument("--margin-mm", type=positive, default=5.0, metavar="MM", help="margin asked for (default 5)")
@@ -57,14 +77,22 @@ def add_margin(commands: Any) -> None:
 
 def run_margin(options: argparse.Namespace) -> None:
     """Margin of one tumor and its zone."""
-    from ..core.fusion import read_transform
+    from ..core.documents import read_json
     from ..core.images import read_image
+    from ..core.margin_directions import direction_text
     from ..core.margins import measure_margin
+    from ..core.plan_margin import margin_against_plan, plan_margin_text
+    from ..core.trajectories import probes_of_plan
+    from ..core.transform_files import read_transform
+    from ..core.zone_union import lesions_of_zones, united_mask
 
-    inputs = [options.tumor, options.zone, options.liver, options.transform, options.image, options.post_image]
+    inputs = [options.tumor, *options.zone, options.liver, options.transform, options.image, options.post_image]
+    inputs += [options.plan, *(path for _, path in options.other)]
     require_places(inputs, (options.json, ()), (options.scene, SCENE_SUFFIXES))
     require_folder(options.report)
-    tumor, zone = mask_of(options.tumor), mask_of(options.zone)
+    planned = None if options.plan is None else probes_of_plan(read_json(options.plan))[0]
+    tumor, zone = mask_of(options.tumor), united_mask([mask_of(path) for path in options.zone])
+    others = {name: mask_of(path) for name, path in options.other}
     liver = mask_or_none(options.liver)
     image, post_image = (None if path is None else read_image(path) for path in (options.image, options.post_image))
     transform = None if options.transform is None else read_transform(options.transform)
@@ -79,7 +107,17 @@ def run_margin(options: argparse.Namespace) -> None:
             progress=progress,
         )
     likely = _distribution(result, liver, options)
-    document = {**result.to_dict(), "uncertainty": likely.to_dict()}
+    document = {
+        **result.to_dict(),
+        "mam_interval_90_mm": likely.mam_interval_90_mm,
+        "probability_mam_at_least": likely.probability_mam_at_least,
+        "uncertainty": likely.to_dict(),
+        "zones": lesions_of_zones(zone, {"tumor": tumor, **others}, transform),
+    }
+    assert result.surface is not None
+    if planned is not None:
+        compared = margin_against_plan(result.surface, result.signed_margin_mm, planned, result.is_evaluable)
+        document["against_plan"] = compared.to_dict()
     write_document(document, options.json)
     if options.scene is not None or options.report is not None:
         from ..scene.case_files import present_margin
@@ -101,8 +139,10 @@ def run_margin(options: argparse.Namespace) -> None:
         notes = []
     if not options.quiet:
         say(
-            f"MAM {in_mm(document['mam_mm'])}, {100 * document['surface_fraction']['below_0']:.1f} % of the surface "
-            f"not covered, {100 * document['surface_fraction']['at_least_5']:.1f} % with 5 mm and more",
+            _margin_text(document),
+            direction_text(document["direction"]),
+            *([plan_margin_text(document["against_plan"])] if planned is not None else []),
+            *_shared_text(document["zones"]),
             *([] if likely.mam_mm is None else [_likely_text(likely)]),
             *as_notes(document.get("warnings", ())),
             *as_notes(notes),
@@ -137,3 +177,21 @@ def _likely_text(likely: MarginDistribution) -> str:
         f"true MAM with 90 % probability from {in_mm(likely.mam_mm['p05'])} to {in_mm(likely.mam_mm['p95'])}; "
         f"at least {chances}"
     )
+
+
+def _margin_text(document: Mapping[str, Any]) -> str:
+    shares = document["surface_fraction"]
+    if document["mam_mm"] is None:
+        return f"MAM {in_mm(None)}: {document['reason']}"
+    return (
+        f"MAM {in_mm(document['mam_mm'])}, {100 * shares['below_0']:.1f} % of the surface not covered, "
+        f"{100 * shares['at_least_5']:.1f} % with 5 mm and more"
+    )
+
+
+def _shared_text(zones: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"one zone of {zone['volume_ml']:.1f} ml reaches {' and '.join(zone['lesions'])}"
+        for zone in zones
+        if zone["is_confluent"]
+    ]

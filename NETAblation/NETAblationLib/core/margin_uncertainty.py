@@ -119,6 +119,16 @@ class MarginDistribution:
     width_without_mm: Mapping[str, float]
     largest_source: str | None
 
+    @property
+    def mam_interval_90_mm(self) -> list[float] | None:
+        """The two ends of the MAM's 90 % interval; None where all of the surface is subcapsular."""
+        return None if self.mam_mm is None else [self.mam_mm["p05"], self.mam_mm["p95"]]
+
+    @property
+    def probability_mam_at_least(self) -> dict[str, float] | None:
+        """How likely the MAM is at least 0, 3 and 5 mm, by the threshold's text; None where it has no meaning."""
+        return {name: chance.fraction for name, chance in self.chances.items()} or None
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {

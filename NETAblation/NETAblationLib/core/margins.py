@@ -25,6 +25,7 @@ import SimpleITK as sitk
 from . import frames
 from .carry import carry_field, require_3d
 from .errors import EmptyMaskError, FormatError, GeometryError, InputError
+from .margin_directions import margin_by_direction, weighted_percentile
 from .progress import ProgressCallback, silent
 from .residuals import Residual, residual_margin, residual_tumor, sample_neighborhoods, shell_coverage_fraction
 from .surfaces import FieldPatch, SmoothField, Surface, mask_view, signed_distance_mm, smooth_field, smooth_field_near
@@ -68,6 +69,8 @@ class MarginResult:
 
     `residual_tumor` and `residual_margin` hold what is not ablated, as a mask, a volume, a
     direction and a distance; they and the surfaces are None or empty in a result read from JSON.
+    `direction` says which side of the tumor is thin (:func:`~.margin_directions.margin_by_direction`); empty in a
+    result of an earlier release.
     """
 
     margin_mm: float
@@ -91,6 +94,7 @@ class MarginResult:
     warnings: tuple[str, ...]
     input_hashes: Mapping[str, str]
     parameters: Mapping[str, Any]
+    direction: Mapping[str, Any] = field(default_factory=dict)
     residual_tumor: Residual | None = None
     residual_margin: Residual | None = None
     surface: Surface | None = None
@@ -134,6 +138,7 @@ class MarginResult:
             "reason": self.reason,
             "surface_fraction": dict(self.surface_fraction),
             "surface_fraction_of": "evaluable tumor surface, by area",
+            "direction": dict(self.direction),
             "shell_coverage_fraction": dict(self.shell_coverage_fraction),
             "subcapsular_fraction": self.subcapsular_fraction,
             "tumor_volume_ml": self.tumor_volume_ml,
@@ -163,10 +168,10 @@ class MarginResult:
         derived = {"schema_version", "uncertainty_mm"}
         absent = {"surface", "zone_surface", "signed_margin_mm", "is_evaluable"}
         names = set(MarginResult.__dataclass_fields__) - absent
-        missing = sorted(names - set(document))
+        missing = sorted(names - {"direction"} - set(document))  # earlier releases wrote no direction
         if missing:
             raise FormatError(f"margin: the document lacks {', '.join(missing)}")
-        values = {name: document[name] for name in names if name not in derived}
+        values = {name: document[name] for name in names & set(document) if name not in derived}
         location = values["mam_location_ras_mm"]
         values["mam_location_ras_mm"] = None if location is None else tuple(float(x) for x in location)
         values["warnings"] = tuple(values["warnings"])
@@ -253,6 +258,7 @@ def measure_margin(
             "has_liver": liver is not None,
             "has_transform": fixed_to_moving is not None,
         },
+        direction=margin_by_direction(surface, signed_margin_mm, ~is_subcapsular),
         residual_tumor=left_tumor,
         residual_margin=left_margin,
         surface=surface,
@@ -346,7 +352,7 @@ def _statistics(surface: Surface, signed_margin_mm: FloatArray, is_evaluable: Bo
     return {
         "mam_mm": float(margins[worst]),
         "mam_location_ras_mm": tuple(surface.points_ras_mm[is_evaluable][worst].tolist()),
-        "mam_p01_mm": _weighted_percentile(margins, weights, LOW_PERCENTILE),
+        "mam_p01_mm": weighted_percentile(margins, weights, LOW_PERCENTILE),
         "mean_mm": float(weights @ margins),
         "surface_fraction": {
             "below_0": below_0,
@@ -355,13 +361,6 @@ def _statistics(surface: Surface, signed_margin_mm: FloatArray, is_evaluable: Bo
             "at_least_10": float(weights[margins >= 10].sum()),
         },
     }
-
-
-def _weighted_percentile(values: FloatArray, weights: FloatArray, percent: float) -> float:
-    """The value below which `percent` of the weight lies; each value at the middle of its weight."""
-    order = np.argsort(values, kind="stable")
-    cumulated = np.cumsum(weights[order])
-    return float(np.interp(percent / 100.0 * cumulated[-1], cumulated - weights[order] / 2, values[order]))
 
 
 def _share(surface: Surface, chosen: BoolArray) -> float:

@@ -289,12 +289,15 @@ def residual_margin(
     return _residual(left, surface, _as_mask(missing, crop))
 
 
-def direction_word(direction_ras: npt.ArrayLike) -> str:
-    """The anatomical name of a unit vector (3,) in RAS, the strongest axis first: "right-anterior"."""
+def direction_word(direction_ras: npt.ArrayLike, words: tuple[tuple[str, str], ...] = _AXIS_WORDS) -> str:
+    """The anatomical name of a unit vector (3,) in RAS, the strongest axis first: "right-anterior".
+
+    `words` name the negative and the positive end of each axis (R, A, S).
+    """
     direction = np.asarray(direction_ras, dtype=np.float64)
     order = np.argsort(-np.abs(direction), kind="stable")
     named = [axis for axis in order.tolist() if abs(direction[axis]) >= _NAMED_COMPONENT]
-    return "-".join(_AXIS_WORDS[axis][int(direction[axis] > 0)] for axis in named)
+    return "-".join(words[axis][int(direction[axis] > 0)] for axis in named)
 
 
 def _joined(regions: Sequence[Region]) -> Region:

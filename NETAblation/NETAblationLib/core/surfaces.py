@@ -17,6 +17,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import vtk
 from scipy import ndimage
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 
@@ -339,6 +341,23 @@ def merge_surfaces(surfaces: Sequence[Surface]) -> Surface:
         np.concatenate([surface.points_ras_mm for surface in surfaces]),
         np.concatenate([s.triangles + offset for s, offset in zip(surfaces, offsets, strict=False)]),
     )
+
+
+def parts_of(surface: Surface) -> list[tuple[IntArray, Surface]]:
+    """The connected parts of a mesh, the largest first, each with the numbers of its points in the whole."""
+    count = len(surface.points_ras_mm)
+    a, b, c = surface.triangles.T
+    edges = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, c])), shape=(count, count))
+    number, label = connected_components(edges, directed=False)
+    if number == 1:
+        return [(np.arange(count), surface)]
+    parts = []
+    of_triangle = label[a]
+    for part in np.unique(of_triangle):
+        points = np.flatnonzero(label == part)
+        chosen = surface.triangles[of_triangle == part]
+        parts.append((points, Surface(surface.points_ras_mm[points], np.searchsorted(points, chosen))))
+    return sorted(parts, key=lambda found: -found[1].area_mm2)
 
 
 def mask_surface(mask: sitk.Image, name: str = "mask") -> Surface:

@@ -1,0 +1,87 @@
+"""`margin` and `warp` as a user types them: what is written for machines and said to people."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from NETAblationLib import cli
+from NETAblationLib.core import frames
+from NETAblationLib.core.images import read_image, write_image
+from support.shapes import grid, half_space, intersection, mask_of, sphere
+
+CENTER = np.array([5.0, -8.0, 12.0])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("margin")
+    image = grid(tuple(CENTER - 24), tuple(CENTER + 30), (1.2, 1.2, 1.5))
+    zone = sphere(CENTER + np.array([0, -3, 0]), 13.0)
+    cut_at = CENTER + np.array([0, 0, 0.4])
+    shapes = {
+        "tumor": sphere(CENTER, 8.0),
+        "other": sphere(CENTER + np.array([0, -9, 6]), 4.0),
+        "below": intersection(zone, half_space(cut_at, (0, 0, 1))),
+        "above": intersection(zone, half_space(cut_at, (0, 0, -1))),
+        "zone": zone,
+    }
+    for name, level in shapes.items():
+        write_image(mask_of(level, image), folder / f"{name}.nrrd")
+    probe = {
+        "entry_ras_mm": (CENTER + np.array([0, 90, 0])).tolist(),
+        "tip_ras_mm": CENTER.tolist(),
+        "ablations": [
+            {"setting": "any", "center_ras_mm": CENTER.tolist(), "short_axis_mm": 26.0, "long_axis_mm": 26.0}
+        ],
+    }
+    (folder / "plan.json").write_text(json.dumps({"schema_version": 1, "probes": [probe], "device": "any"}))
+    return folder
+
+
+def run(*words) -> None:
+    assert cli.main([str(word) for word in words]) == 0
+
+
+def test_margin_of_two_zones_against_the_plan_beside_another_lesion(files, tmp_path, capsys):
+    out = tmp_path / "margin.json"
+    zones = [files / "below.nrrd", files / "above.nrrd"]
+    other = f"second={files / 'other.nrrd'}"
+    run("margin", "--tumor", files / "tumor.nrrd", "--zone", *zones, "--other", other, "--plan", files / "plan.json",
+        "--json", out)  # fmt: skip
+    document = json.loads(out.read_text())
+    low, high = document["mam_interval_90_mm"]
+    assert low < document["mam_mm"] + 1.0 < high + 1.0
+    assert set(document["probability_mam_at_least"]) == {"0", "3", "5"}
+    assert all(0 <= chance <= 1 for chance in document["probability_mam_at_least"].values())
+    assert document["mam_interval_90_mm"][0] == document["uncertainty"]["mam_mm"]["p05"]
+    assert document["direction"]["thinnest"] == "anterior"
+    assert document["against_plan"]["predicted_mam_mm"] == pytest.approx(5.0, abs=0.4)
+    assert document["against_plan"]["worst_difference_mm"] == pytest.approx(-3.0, abs=0.5)
+    assert document["against_plan"]["worst_side"] == "anterior"
+    (zone,) = document["zones"]
+    assert zone["lesions"] == ["tumor", "second"]
+    assert zone["is_confluent"]
+    said = capsys.readouterr().err
+    for words in ("thinnest: anterior", "against the plan", "reaches tumor and second", "true MAM with 90 %"):
+        assert words in said
+
+
+def test_warp_brings_masks_and_points_into_the_fixed_frame(files, tmp_path):
+    matrix = np.eye(4)
+    matrix[:3, 3] = (4.0, -3.0, 2.0)
+    sitk.WriteTransform(frames.affine_transform(matrix), str(tmp_path / "t.tfm"))
+    common = ["--transform", tmp_path / "t.tfm"]
+    onto = ["--onto", files / "tumor.nrrd", "--modality", "mask"]
+    run("warp", files / "zone.nrrd", *common, *onto, "--out", tmp_path / "zone.nrrd")
+    warped = sitk.GetArrayFromImage(read_image(tmp_path / "zone.nrrd")) > 0
+    k, j, i = np.nonzero(warped)
+    middle = frames.index_to_ras(read_image(tmp_path / "zone.nrrd"), np.stack([i, j, k], axis=1)).mean(axis=0)
+    assert middle == pytest.approx(CENTER + np.array([-4, 0, -2]), abs=0.3)
+    (tmp_path / "points.csv").write_text("r,a,s\n4,-3,2\n")
+    run("warp", tmp_path / "points.csv", *common, "--out", tmp_path / "back.csv")
+    assert np.loadtxt(tmp_path / "back.csv", delimiter=",", skiprows=1) == pytest.approx(np.zeros(3), abs=1e-6)
+    assert cli.main(["warp", str(files / "zone.nrrd"), *map(str, common), "--out", str(tmp_path / "z.nrrd")]) == 2
