@@ -48,7 +48,7 @@ from .terminology import term
 #: well below the control spacing of registrations of the liver (20 to 50 mm). User-set.
 _SAMPLING_MM = 4.0
 
-_PLANNED_ZONE_OPACITY = 0.28
+PLANNED_ZONE_OPACITY = 0.28
 _ZONE_OPACITY = 0.35
 _LIVER_OPACITY = 0.16
 
@@ -514,7 +514,7 @@ class CaseScene:
             f"{lesion.name} planned zone",
             Provenance("planned_zone", inputs=(exact,)),
             color=term("planned_zone").color,
-            opacity=_PLANNED_ZONE_OPACITY,
+            opacity=PLANNED_ZONE_OPACITY,
         )
         self._own(lesion_id, exact, *lines, zone)
 

@@ -185,6 +185,12 @@ def segment_hash(segmentation: Any, segment_id: str) -> str:
     return digest.hexdigest()
 
 
+def content_time(segmentation: Any, segment_id: str) -> int:
+    """A number that grows when the voxels of a segment change, in this session; 0 where it has none."""
+    voxels = _segment(segmentation, segment_id).GetRepresentation(_BINARY)
+    return 0 if voxels is None else int(voxels.GetMTime())
+
+
 def reference_grid(segmentation: Any) -> sitk.Image:
     """An empty mask on the lattice that a segmentation was made for; raises GeometryError where it has none."""
     return _reference_lattice(segmentation).empty_image()
