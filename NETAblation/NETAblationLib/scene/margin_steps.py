@@ -5,7 +5,7 @@ Computing (`MarginInputs.measure`) touches no node, so that it may run beside th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,11 @@ import SimpleITK as sitk
 import slicer
 
 from ..core.errors import InputError
+from ..core.margin_directions import direction_text
 from ..core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from ..core.margins import DEFAULT_MARGIN_MM, MarginResult, measure_margin
+from ..core.plan_margin import margin_against_plan, plan_margin_text
+from ..core.probes import Probe
 from ..core.progress import ProgressCallback, silent, span
 from . import documents, nodes, segmentations
 from .cases import CaseScene
@@ -43,6 +46,7 @@ class MarginInputs:
     fixed_to_moving: sitk.Transform | None
     margin_mm: float = DEFAULT_MARGIN_MM
     registration_error_mm: float | None = None
+    planned: Sequence[Probe] = ()
 
     @classmethod
     def of(cls, case: CaseScene, lesion_id: str, margin_mm: float = DEFAULT_MARGIN_MM) -> MarginInputs:
@@ -64,6 +68,7 @@ class MarginInputs:
             case.fixed_to_moving(),
             margin_mm,
             error_mm if case.transform is not None else None,
+            _fresh_plan(case, lesion_id),
         )
 
     def measure(self, progress: ProgressCallback = silent) -> MeasuredMargin:
@@ -89,16 +94,30 @@ class MarginInputs:
             liver=self.liver,
             errors=MarginErrors(resolution_mm=result.resolution_mm, **known),
         )
+        against_plan = None
+        if self.planned:
+            progress(0.95, "against the plan")
+            compared = margin_against_plan(result.surface, result.signed_margin_mm, self.planned, result.is_evaluable)
+            against_plan = compared.to_dict()
         progress(1.0, "done")
-        return MeasuredMargin(result, distribution)
+        return MeasuredMargin(result, distribution, against_plan)
 
 
 @dataclass(frozen=True)
 class MeasuredMargin:
-    """A margin, with surfaces and masks, and what the true one may be."""
+    """A margin, with surfaces and masks, what the true one may be, and how it compares with the plan."""
 
     result: MarginResult
     distribution: MarginDistribution
+    against_plan: Mapping[str, Any] | None = None
+
+
+def _fresh_plan(case: CaseScene, lesion_id: str) -> Sequence[Probe]:
+    """The probes of a lesion's plan; none where it has no plan or one that is stale."""
+    lesion = case.lesions[lesion_id]
+    if lesion.plan is None or is_stale(lesion.plan_node):
+        return ()
+    return lesion.plan.probes
 
 
 def missing_for_margin(case: CaseScene | None, lesion_id: str) -> str:
@@ -121,7 +140,15 @@ def apply_margin(case: CaseScene, lesion_id: str, measured: MeasuredMargin) -> N
     """Put a margin into the case: the colored surface, the weakest place, the figures and what is not ablated."""
     case.replace_margin(lesion_id, measured.result)
     node = case.lesions[lesion_id].margin_node
-    document = {**measured.result.to_dict(), UNCERTAINTY: measured.distribution.to_dict()}
+    likely = measured.distribution
+    document = {
+        **measured.result.to_dict(),
+        "mam_interval_90_mm": likely.mam_interval_90_mm,
+        "probability_mam_at_least": likely.probability_mam_at_least,
+        UNCERTAINTY: likely.to_dict(),
+    }
+    if measured.against_plan is not None:
+        document["against_plan"] = measured.against_plan
     documents.update_document(node, document)
     _replace_residual(case, lesion_id, measured.result, node)
 
@@ -188,6 +215,7 @@ class MarginSummary:
     shares: tuple[tuple[str, str], ...]
     shells: tuple[tuple[str, str, str], ...]
     residuals: tuple[str, ...]
+    sides: tuple[str, ...]
     warnings: tuple[str, ...]
     stale: str
 
@@ -216,19 +244,26 @@ def margin_summary(case: CaseScene, lesion_id: str) -> MarginSummary | None:
         _shares(document),
         _shells(document),
         _residuals(document),
+        _sides(document),
         tuple(document["warnings"]),
         stale_reason(node) if is_stale(node) else "",
     )
 
 
 def _interval(document: Mapping[str, Any]) -> str:
-    likely = document.get(UNCERTAINTY) or {}
-    mam = likely.get("mam_mm")
-    if mam is None:
+    interval = document.get("mam_interval_90_mm")
+    if interval is None:
         return ""
-    chances = likely.get("probability_mam_at_least_mm", {})
-    asked = ", ".join(f"{name} mm {100 * chance['fraction']:.0f} %" for name, chance in chances.items())
-    return f"True MAM with 90 % probability {mam['p05']:.1f} to {mam['p95']:.1f} mm; at least {asked}"
+    chances = document.get("probability_mam_at_least") or {}
+    asked = ", ".join(f"{name} mm {100 * chance:.0f} %" for name, chance in chances.items())
+    return f"True MAM with 90 % probability {interval[0]:.1f} to {interval[1]:.1f} mm; at least {asked}"
+
+
+def _sides(document: Mapping[str, Any]) -> tuple[str, ...]:
+    lines = [direction_text(document["direction"])] if document.get("direction") else []
+    if "against_plan" in document:
+        lines.append(plan_margin_text(document["against_plan"]))
+    return tuple(line for line in lines if line)
 
 
 def _shares(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
