@@ -8,6 +8,7 @@ import SimpleITK as sitk
 import slicer
 
 from NETAblationLib.core import frames
+from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import EmptyMaskError, GeometryError, InputError
 from NETAblationLib.core.fusion import FusionResult
 from NETAblationLib.core.images import image_hash
@@ -17,6 +18,7 @@ from NETAblationLib.scene import (
     fusion_steps,
     landmarks,
     margin_steps,
+    next_probe,
     nodes,
     provenance,
     segmentations,
@@ -25,7 +27,11 @@ from NETAblationLib.scene import (
     zone_steps,
 )
 from NETAblationLib.scene.cases import CaseScene
+from NETAblationLib.scene.offscreen import can_render
+from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing, is_drawn
+from NETAblationLib.scene.view_windows import slice_view
 from support import shapes
+from support.mouse import Mouse
 
 FIGURES = {
     "verdict": "doubtful",
@@ -425,3 +431,76 @@ def test_outlines_of_both_livers(case):
         for segmentation in (case.before, case.after):
             (liver,) = segmentations.segment_ids(segmentation, "liver")
             assert segmentation.GetDisplayNode().GetSegmentVisibility2DOutline(liver) is shown
+
+
+# --- pointing in the views ------------------------------------------------------------------
+
+AXIAL = np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def test_clicks_place_a_pair_and_a_zone_that_a_drag_changes(case, motion, small_patient, lesion_id):
+    if not can_render():
+        pytest.skip("no off-screen OpenGL on this machine")
+    fused(case, motion)
+    center = small_patient.short_lesion.center_ras_mm
+    right = np.array([20.0, 0.0, 0.0])
+    pixel_mm = 200.0 / 400
+    with slice_view((400, 400)) as view:
+        view.look_at(case.volume, center, AXIAL, 200.0)
+        mouse = Mouse(view)
+        sides = []
+        placing = LandmarkPlacing(case, lambda: sides.append(placing.side))
+        composite = view.logic.GetSliceCompositeNode()
+        assert composite.GetForegroundOpacity() == 0.0
+        mouse.click(center)
+        assert composite.GetForegroundOpacity() == 1.0  # now the image after is pointed at
+        mouse.click(center + right / 4)
+        mouse.click(center - right)
+        assert sides == ["after", "before", "after"]
+        placing.stop()  # the half pair goes
+        (pair,) = landmarks.LandmarkPairs(case).pairs()
+        assert np.linalg.norm(pair.before_ras_mm - center) < 2 * pixel_mm
+        assert pair.residual_mm == pytest.approx(5.0, abs=1.5)
+
+        drawn_lines = []
+        drawing = ZoneDrawing(case, lesion_id, lambda: drawn_lines.append(zone_steps.ZoneInputs.of(case, lesion_id)))
+        assert drawing.is_placing
+        mouse.click(center - right)
+        mouse.click(center + right)
+        assert not drawing.is_placing
+        ends = frames.transform_points(motion, [center - right, center + right])
+        assert np.linalg.norm(drawn_lines[0].line_ras_mm - ends, axis=1).max() < 2 * pixel_mm
+        view.window.Render()
+        mouse.drag(center + right, center + 1.5 * right)
+        moved = frames.transform_points(motion, [center + 1.5 * right])
+        assert np.linalg.norm(drawn_lines[-1].line_ras_mm[1] - moved) < 2 * pixel_mm
+        drawing.stop()
+        assert is_drawn(lesion_id)
+
+
+def test_drawing_a_zone_can_be_given_up(case, lesion_id):
+    drawing = ZoneDrawing(case, lesion_id, lambda: None)
+    drawing.stop()
+    assert not is_drawn(lesion_id)
+    assert zone_steps.zone_line(lesion_id) is None
+
+
+# --- the next probe -------------------------------------------------------------------------
+
+
+def test_the_next_probe_covers_what_was_left(treated, small_patient, lesion_id):
+    case = treated
+    device = next(iter(load_catalogue().values()))
+    assert "margin" in next_probe.missing_for_next_probe(case, lesion_id)
+    margin_steps.apply_margin(case, lesion_id, margin_steps.MarginInputs.of(case, lesion_id).measure())
+    assert next_probe.missing_for_next_probe(case, lesion_id) == ""
+    plan = next_probe.plan_next_probe(next_probe.next_probe_request(case, lesion_id, device))
+    added = next_probe.apply_next_probe(case, lesion_id, plan)
+    lines = case.lesions[lesion_id].probe_lines
+    assert [line.GetID() for line in lines] == added
+    # It aims to the side on which the zone was pulled back.
+    toward = np.mean([np.mean([row.center_ras_mm for row in probe.ablations], axis=0) for probe in plan.probes], axis=0)
+    side = toward - small_patient.short_lesion.center_ras_mm
+    assert side @ small_patient.short_lesion.shortfall_direction_ras > 0
+    provenance.mark_stale(case.lesions[lesion_id].margin_node)
+    assert "stale" in next_probe.missing_for_next_probe(case, lesion_id)
