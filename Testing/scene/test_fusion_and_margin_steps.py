@@ -418,9 +418,23 @@ def test_blend_and_flicker_in_all_views(case, slice_nodes):
         fusion_looks.flicker(case)
         seen.append(fusion_looks.blend_fraction())
     assert seen == [1.0, 0.0, 1.0]
-    fusion_looks.show_only(case.post_volume)
-    assert composites[0].GetBackgroundVolumeID() == case.post_volume.GetID()
-    assert fusion_looks.blend_fraction() == 0.0
+
+
+def test_checkerboard_shows_both_images_in_turn(case, motion, small_patient, slice_nodes):
+    fused(case, motion)
+    board = fusion_looks.Checkerboard.of(case, 40.0)
+    image = board.image()
+    values = sitk.GetArrayFromImage(image)
+    before = sitk.GetArrayViewFromImage(small_patient.portal)
+    after = sitk.GetArrayFromImage(
+        sitk.Resample(small_patient.post, small_patient.portal, case.fixed_to_moving(), sitk.sitkLinear, -1024.0)
+    )
+    is_before, is_after = values == before, values == after
+    assert 0.3 < is_before.mean() < 0.9
+    assert (is_before | is_after).mean() > 0.99
+    volume = fusion_looks.show_checkerboard(case, image)
+    assert fusion_looks.show_checkerboard(case, image) is volume
+    assert slice_nodes[0][1].GetBackgroundVolumeID() == volume.GetID()
 
 
 def test_outlines_of_both_livers(case):

@@ -3,15 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import SimpleITK as sitk
 import slicer
 
-from . import segmentations
+from ..core.progress import ProgressCallback, silent
+from . import segmentations, volumes
 from .cases import CaseScene
 from .landmarks import AFTER, BEFORE, SIDE_COLORS
+from .provenance import Provenance, describe, nodes_with_role
 
 CHECKERBOARD_ROLE = "checkerboard"
+
+
+@dataclass(frozen=True)
+class Checkerboard:
+    """What a checkerboard is made of: the image before, and the one after with the transform to it."""
+
+    before: sitk.Image
+    after: sitk.Image
+    fixed_to_moving: sitk.Transform
+    square_mm: float
+
+    @classmethod
+    def of(cls, case: CaseScene, square_mm: float) -> Checkerboard:
+        """Take them out of a case; raises InputError where an image is missing."""
+        transform = case.fixed_to_moving()
+        return cls(
+            case.planning_image(), case.post_image(), transform or sitk.Transform(3, sitk.sitkIdentity), square_mm
+        )
+
+    def image(self, progress: ProgressCallback = silent) -> sitk.Image:
+        """Both images in turn on the grid of the one before; touches no node.
+
+        Squares are of whole numbers along each axis, so that their edge is near `square_mm`.
+        """
+        progress(0.0, "resampling")
+        lowest = float(sitk.GetArrayViewFromImage(self.after).min())
+        moved = sitk.Resample(
+            self.after, self.before, self.fixed_to_moving, sitk.sitkLinear, lowest, self.before.GetPixelID()
+        )
+        progress(0.9, "checkerboard")
+        lengths = zip(self.before.GetSize(), self.before.GetSpacing(), strict=True)
+        pattern = [max(1, round(size * spacing / self.square_mm)) for size, spacing in lengths]
+        return sitk.CheckerBoard(self.before, moved, pattern)
+
+
+def show_checkerboard(case: CaseScene, image: sitk.Image) -> Any:
+    """Show a checkerboard of the case alone in all slice views; returns its volume, which an earlier one's is again."""
+    inputs = tuple(node for node in (case.volume, case.post_volume, case.transform) if node is not None)
+    provenance = Provenance(CHECKERBOARD_ROLE, inputs=inputs)
+    volume = next(iter(nodes_with_role(CHECKERBOARD_ROLE)), None)
+    if volume is None:
+        volume = volumes.add_volume(image, "Checkerboard", provenance)
+    else:
+        volumes.update_volume(volume, image)
+        describe(volume, provenance)
+    for composite in _composites():
+        was_modifying = composite.StartModify()
+        composite.SetBackgroundVolumeID(volume.GetID())
+        composite.SetForegroundOpacity(0.0)
+        composite.EndModify(was_modifying)
+    return volume
 
 
 def show_blend(case: CaseScene, after_fraction: float) -> None:
@@ -35,15 +90,6 @@ def blend_fraction() -> float:
     """How much of the foreground is seen in the first slice view, 0 to 1."""
     composite = next(_composites(), None)
     return 0.0 if composite is None else float(composite.GetForegroundOpacity())
-
-
-def show_only(volume: Any) -> None:
-    """Show one volume, such as a checkerboard, alone in all slice views."""
-    for composite in _composites():
-        was_modifying = composite.StartModify()
-        composite.SetBackgroundVolumeID(volume.GetID())
-        composite.SetForegroundOpacity(0.0)
-        composite.EndModify(was_modifying)
 
 
 def show_liver_outlines(case: CaseScene, shown: bool) -> None:

@@ -27,6 +27,10 @@ LANDMARKS = "landmarks"
 
 TUMOR, ZONE = "tumor", "zone"
 
+#: How long to search, by the names that `core.fusion.fuse` knows, in words.
+STANDARD = "standard"
+PRESETS = {"fast": "Fast (first look)", STANDARD: "Standard", "fine": "Fine (small margins)"}
+
 #: Words for how good a fusion is, and their colors (as of the margin's bands); the words carry the meaning.
 GOOD, DOUBTFUL, NOT_USABLE, NOT_JUDGED, STALE, NONE = "good", "doubtful", "not usable", "not judged", "stale", "none"
 VERDICT_COLORS = {
@@ -77,10 +81,13 @@ class FusionInputs:
             tuple(landmarks),
         )
 
-    def fuse(self, progress: ProgressCallback = silent, **options: Any) -> FusionResult:
-        """Register the image after to the one before; `options` and errors are those of `core.fusion.fuse`."""
+    def fuse(self, progress: ProgressCallback = silent, *, preset: str = STANDARD) -> FusionResult:
+        """Register the image after to the one before with an effort of `PRESETS`; raises as `core.fusion.fuse`."""
+        options: dict[str, Any] = {}
+        if preset != STANDARD:
+            options["preset"] = preset
         if self.landmarks:
-            options = {**options, "landmarks": self.landmarks}
+            options["landmarks"] = self.landmarks
         return fuse(
             self.fixed,
             self.moving,
