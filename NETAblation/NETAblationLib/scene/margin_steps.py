@@ -27,9 +27,21 @@ from .fusion_steps import lesion_error_mm
 from .nodes import LESION
 from .points import point_position
 from .provenance import Provenance, is_stale, nodes_with_role, stale_reason
+from .surfaces import BAND_COLORS, NOT_EVALUABLE_COLOR
 
 RESIDUAL_ROLE = "residual"
 UNCERTAINTY = "uncertainty"
+
+#: Colors of the margin's verdicts and of what is stale, as #rrggbb with white letters; the words carry the meaning.
+VERDICT_COLORS = {
+    "reached": "#1a7f45",
+    "not reached": "#c2181f",
+    "uncertain": "#b36b00",
+    "not evaluable": "#5f6368",
+}
+STALE_COLOR = "#8a6d3b"
+#: Colors of the rows of `MarginSummary.shares`: those of the bands on the tumor's surface.
+SHARE_COLORS = (*BAND_COLORS, BAND_COLORS[-1], NOT_EVALUABLE_COLOR)
 
 #: Share of the work that measuring takes; the rest is the interval.
 _MEASURING = 0.6

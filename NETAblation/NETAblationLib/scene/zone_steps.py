@@ -104,6 +104,14 @@ def zone_warnings(lesion_id: str) -> tuple[str, ...]:
     return () if node is None else tuple(documents.read_document(node, schema="lesion").get("warnings", ()))
 
 
+def zone_ml(case: CaseScene, lesion_id: str) -> float:
+    """The volume of a lesion's zone by its voxels; 0 where there is none."""
+    mask = case.zone_mask(lesion_id)
+    if mask is None:
+        return 0.0
+    return float(sitk.GetArrayViewFromImage(mask).sum() * np.prod(mask.GetSpacing()) / 1000.0)
+
+
 @dataclass(frozen=True)
 class ZoneSource:
     """A segment of the scene that could be the zone of a lesion."""
