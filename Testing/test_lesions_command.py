@@ -175,7 +175,7 @@ def test_a_saved_case_gives_its_lesions_liver_and_phases(files, scene, tmp_path)
     from NETAblationLib.scene.cases import CaseScene
 
     liver, image = shapes.mask_of(LIVER, GRID), sitk.ReadImage(str(files["ct"]))
-    case = CaseScene(image, image=image, liver=liver, image_name="Portal")
+    case = CaseScene.create(image, image=image, liver=liver, image_name="Portal")
     magnetic = sitk.Cast(sitk.Abs(image), sitk.sitkInt16)
     case.add_phase(magnetic, "T1")
     lesions = {f"nr {label}": mask for label, mask in split_labels(labelled()).items()}
@@ -185,7 +185,7 @@ def test_a_saved_case_gives_its_lesions_liver_and_phases(files, scene, tmp_path)
         Probe((25.0, 80.0, s), (25.0, 0.0, s), (Ablation("a setting", (25.0, 5.0, s), 36.0, 42.0),))
         for s in (-4.0, 0.0, 4.0, 8.0)
     )
-    case.add_plan("nr 1", Plan("emprint-mwa", 5.0, probes, 1.0, 1.0, 6.0, 2.9, 18.8, 0.5, (), {}, {}))
+    case.replace_plan("nr 1", Plan("emprint-mwa", 5.0, probes, 1.0, 1.0, 6.0, 2.9, 18.8, 0.5, (), {}, {}))
     case.save(tmp_path / "case.mrb")
     out = tmp_path / "out.json"
     run(tmp_path / "case.mrb", "--debulk", 1, "--json", out)
@@ -207,7 +207,7 @@ def test_a_case_without_what_is_needed_is_refused(files, scene, tmp_path, capsys
 
     save_scene(tmp_path / "none.mrb")
     assert "no segmentation before ablation" in refused(capsys, tmp_path / "none.mrb")
-    CaseScene(labelled(), liver=shapes.mask_of(LIVER, GRID)).save(tmp_path / "empty.mrb")
+    CaseScene.create(labelled(), liver=shapes.mask_of(LIVER, GRID)).save(tmp_path / "empty.mrb")
     assert "no lesion" in refused(capsys, tmp_path / "empty.mrb")
     assert "not both" in refused(capsys, tmp_path / "empty.mrb", files["lesions"])
     assert "no such file" in refused(capsys, tmp_path / "gone.mrml")

@@ -241,29 +241,33 @@ def _show(
     progress: ProgressCallback,
 ) -> list[str]:
     """Write scene, pictures and report; returns notes for the user."""
-    from .scene.cases import CaseScene, pictures_or_note, start_empty
+    from .scene.case_pictures import pictures_or_note
+    from .scene.cases import CaseScene
+    from .scene.startup import start_empty
     from .scene.views import write_png
 
     progress(0.0, "scene")
     start_empty()
-    scene = CaseScene(patient.portal, image=patient.portal, liver=liver)
+    scene = CaseScene.create(patient.portal, image=patient.portal, liver=liver)
     scene.add_phase(patient.arterial, "Before, arterial phase")
-    scene.add_after(patient.post, fusion.transform, patient.post)
+    scene.add_after(patient.post, None, patient.post)
+    scene.replace_fusion(fusion.transform, fusion.to_dict())
+    ids = {}
     for lesion in treated:
-        scene.add_lesion(lesion.truth.name, lesion.tumor.mask)
-        scene.add_zone(lesion.truth.name, lesion.zone.mask)
-        scene.add_plan(lesion.truth.name, lesion.plan)
-        scene.add_margin(lesion.truth.name, lesion.margin)
-    scene.add_document(fusion.to_dict(), "Fusion", "fusion")
+        name = lesion.truth.name
+        ids[name] = scene.add_lesion(name, lesion.tumor.mask)
+        scene.replace_zone(ids[name], lesion.zone.mask)
+        scene.replace_plan(ids[name], lesion.plan)
+        scene.replace_margin(ids[name], lesion.margin)
     progress(0.2, "saving the scene")
     scene.save(out / "case.mrb")
     progress(0.5, "pictures")
-    pictures, notes = pictures_or_note(scene, [lesion.truth.name for lesion in treated])
+    pictures, notes = pictures_or_note(scene, list(ids.values()))
     folder = _folder(out / "pictures")
     sections = []
     for lesion in treated:
         name = lesion.truth.name
-        shown = pictures.get(name, ())
+        shown = pictures.get(ids[name], ())
         for number, picture in enumerate(shown, start=1):
             write_png(picture.png, folder / f"{name}-{number}.png")
         sections.append(LesionSection(name, lesion.margin, lesion.plan, shown, (_truth_note(lesion),)))

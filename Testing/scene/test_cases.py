@@ -13,11 +13,15 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from NETAblationLib.core import frames
 from NETAblationLib.core.devices import load_catalogue
+from NETAblationLib.core.errors import EmptyMaskError, InputError
 from NETAblationLib.core.margins import MarginResult, measure_margin
 from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.probes import Probe, ablation_at_tip
-from NETAblationLib.scene import documents, probes, provenance, segmentations, storage, surfaces, transforms
-from NETAblationLib.scene.cases import CaseScene, present_margin, save_plan_scene
+from NETAblationLib.scene import documents, probes, provenance, segmentations, storage, surfaces, transforms, volumes
+from NETAblationLib.scene.case_files import present_margin, save_plan_scene
+from NETAblationLib.scene.case_pictures import lesion_pictures
+from NETAblationLib.scene.case_steps import case_steps
+from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
 from support import shapes
 
@@ -88,10 +92,10 @@ def test_margin_comes_back_from_the_bundle(scene, masks, motion, margin, tmp_pat
 
 def test_zone_shows_at_its_place_before(scene, masks, motion, margin):
     """The zone's voxels stay those of the image after; the transform node takes them back."""
-    case = CaseScene(masks["image"], image=masks["image"], liver=masks["liver"])
+    case = CaseScene.create(masks["image"], image=masks["image"], liver=masks["liver"])
     case.add_lesion("one", masks["tumor"])
     case.add_after(masks["zone"], motion)
-    case.add_zone("one", masks["zone"])
+    case.replace_zone("one", masks["zone"])
     segment = case.lesions["one"].zone_segment
     kept = segmentations.segment_mask(case.after, segment, masks["zone"])
     np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(masks["zone"]))
@@ -104,7 +108,7 @@ def test_transform_of_control_points_is_sampled(scene, masks):
     """A B-spline, as other tools write it, is shown as a displacement field."""
     spline = sitk.BSplineTransformInitializer(masks["image"], [4, 4, 4], 3)
     spline.SetParameters(np.random.default_rng(0).uniform(-4, 4, len(spline.GetParameters())).tolist())
-    case = CaseScene(masks["image"], image=masks["image"])
+    case = CaseScene.create(masks["image"], image=masks["image"])
     case.add_after(masks["zone"], spline)
     points = np.random.default_rng(1).uniform(-20, 20, (30, 3))
     moved = frames.transform_points(spline, points)
@@ -127,34 +131,34 @@ def test_plan_comes_back_from_the_bundle(scene, masks, plan, tmp_path):
 
 
 def test_results_go_stale_with_their_inputs(scene, masks, motion, margin, plan):
-    case = CaseScene(masks["image"], image=masks["image"], liver=masks["liver"])
+    case = CaseScene.create(masks["image"], image=masks["image"], liver=masks["liver"])
     case.add_lesion("one", masks["tumor"])
     case.add_after(masks["zone"], motion)
-    case.add_zone("one", masks["zone"])
-    case.add_plan("one", plan)
-    case.add_margin("one", margin)
+    case.replace_zone("one", masks["zone"])
+    case.replace_plan("one", plan)
+    case.replace_margin("one", margin)
     provenance.set_content_hash(case.volume, "another image")
     for role in ("plan", "probe", "planned_zone", "margin", surfaces.MARGIN_ROLE, "fusion"):
         assert provenance.is_stale(node_with_role(role)), role
 
 
 def test_margin_from_a_file_has_nothing_to_show(scene, masks, margin):
-    case = CaseScene(masks["image"], image=masks["image"])
+    case = CaseScene.create(masks["image"], image=masks["image"])
     case.add_lesion("one", masks["tumor"])
     with pytest.raises(Exception, match="measure it again"):
-        case.add_margin("one", MarginResult.from_dict(margin.to_dict()))
+        case.replace_margin("one", MarginResult.from_dict(margin.to_dict()))
 
 
 def test_pictures_and_report(scene, masks, motion, margin, plan, tmp_path):
     if not can_render():
         pytest.skip("no off-screen OpenGL on this machine")
-    case = CaseScene(masks["image"], image=masks["image"], liver=masks["liver"])
+    case = CaseScene.create(masks["image"], image=masks["image"], liver=masks["liver"])
     case.add_lesion("one", masks["tumor"])
     case.add_after(masks["zone"], motion, masks["image"])
-    case.add_zone("one", masks["zone"])
-    case.add_plan("one", plan)
-    case.add_margin("one", margin)
-    shown = case.pictures("one")
+    case.replace_zone("one", masks["zone"])
+    case.replace_plan("one", plan)
+    case.replace_margin("one", margin)
+    shown = lesion_pictures(case, "one")
     assert [picture.caption.split(":")[0] for picture in shown][1:4] == ["Before", "After, fused", "After, fused"]
     assert len({picture.png for picture in shown}) == len(shown) == 5
 
@@ -178,3 +182,126 @@ def test_report_without_opengl_says_so(scene, masks, margin, tmp_path, monkeypat
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "no off-screen OpenGL" in page
     assert "data:image/png" not in page
+
+
+@pytest.fixture
+def case(scene, masks, motion, margin, plan):
+    case = CaseScene.create(masks["image"], image=masks["image"], liver=masks["liver"])
+    case.add_lesion("one", masks["tumor"])
+    case.add_after(masks["zone"], None, masks["image"])
+    case.replace_fusion(motion, {"schema_version": 1, "verdict": "good", "estimated_error_mm": 0.7})
+    case.replace_zone("one", masks["zone"])
+    case.replace_plan("one", plan)
+    case.replace_margin("one", margin)
+    return case
+
+
+def states(case):
+    return {step.key: step.state for step in case_steps(case)}
+
+
+def test_an_opened_scene_is_the_case(case, masks, plan, margin, tmp_path):
+    case.save(tmp_path / "case.mrb")
+    slicer.mrmlScene.Clear(False)
+    assert CaseScene.open() is None
+    storage.load_scene(tmp_path / "case.mrb")
+    opened = CaseScene.open()
+    lesion = opened.lesions["one"]
+    assert lesion.name == "one"
+    assert lesion.plan == plan
+    assert lesion.margin_result.mam_mm == margin.mam_mm
+    assert len(lesion.probe_lines) == len(plan.probes)
+    assert opened.fusion_document()["verdict"] == "good"
+    assert opened.notice_edits() == []
+    for found, exact in ((opened.tumor_mask("one"), masks["tumor"]), (opened.zone_mask("one"), masks["zone"])):
+        back = sitk.Resample(found, exact, sitk.Transform(), sitk.sitkNearestNeighbor)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(exact))
+    assert set(states(opened).values()) - {"done"} == {"to do"}  # organs at risk
+    with pytest.raises(InputError, match="holds a case already"):
+        CaseScene.create(masks["image"])
+
+
+def test_results_are_replaced_not_doubled(case, plan, margin, motion, masks):
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    case.replace_plan("one", plan)
+    case.replace_margin("one", margin)
+    case.replace_zone("one", masks["zone"])
+    case.replace_liver(masks["liver"])
+    case.replace_fusion(motion, {"schema_version": 1})
+    case.replace_margin("one", margin)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert states(case)["margin"] == "done"
+
+
+def test_a_new_fusion_makes_margins_stale_and_no_plan(case, motion):
+    case.replace_fusion(motion)
+    assert states(case)["margin"] == "stale"
+    assert states(case)["plan"] == "done"
+
+
+def test_edits_of_a_mask_are_noticed(case, masks):
+    """As the Segment Editor does it: the labelmap of the segment changes, nothing else."""
+    grown = sitk.BinaryDilate(masks["tumor"], [1, 1, 1])
+    extent = case.lesions["one"].extent_mm
+    segmentations.update_segment(case.before, "one", grown)
+    assert case.notice_edits() == ["one"]
+    assert case.lesions["one"].extent_mm > extent + 1.0
+    assert case.notice_edits() == []
+    assert {key: state for key, state in states(case).items() if state == "stale"} == dict.fromkeys(
+        ("plan", "margin"), "stale"
+    )
+    segmentations.update_segment(case.before, "one", grown * 0)
+    case.notice_edits()
+    assert states(case)["lesions"] == "stale"
+
+
+def test_a_change_of_one_lesion_leaves_the_other(case, masks, plan):
+    other = case.add_lesion("two", masks["tumor"])
+    case.replace_plan(other, plan)
+    case.update_lesion("one", sitk.BinaryErode(masks["tumor"], [1, 1, 1]))
+    assert provenance.is_stale(case.lesions["one"].plan_node)
+    assert not provenance.is_stale(case.lesions[other].plan_node)
+    with pytest.raises(EmptyMaskError):
+        case.update_lesion("one", masks["tumor"] * 0)
+    case.rename_lesion(other, "segment 4")
+    assert case.lesions[other].name == "segment 4"
+    assert case.lesions[other].plan_node.GetName() == "segment 4 plan"
+    with pytest.raises(InputError, match="another lesion"):
+        case.rename_lesion(other, "one")
+
+
+def test_a_removed_lesion_leaves_nothing(case, masks, plan):
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    other = case.add_lesion("two", masks["tumor"])
+    case.replace_plan(other, plan)
+    case.replace_zone(other, masks["zone"])
+    case.remove_lesion(other)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert list(case.lesions) == ["one"]
+    segmentations.remove_segment(case.before, "one")
+    assert case.notice_edits() == ["one"]
+    assert provenance.is_stale(node_with_role("plan"))
+
+
+def test_volumes_of_the_scene_are_adopted(scene, masks):
+    volume = volumes.add_volume(masks["image"], "3: abdomen", provenance.Provenance(""))
+    case = CaseScene.adopt(volume)
+    assert case.volume is volume
+    with pytest.raises(InputError, match="is the planning image"):
+        case.adopt_after(volume)
+    post, later = (volumes.add_volume(masks["image"] + n, f"after {n}", provenance.Provenance("")) for n in (1, 2))
+    case.adopt_after(post)
+    case.add_lesion("one", masks["tumor"])
+    case.replace_fusion(sitk.TranslationTransform(3, [1.0, 0.0, 0.0]))
+    case.replace_zone("one", masks["zone"])
+    assert post.GetParentTransformNode() is case.transform
+    case.adopt_after(later)
+    assert case.post_volume is later
+    assert case.transform is None
+    assert post.GetParentTransformNode() is None
+    assert case.lesions["one"].zone_segment is None
+    assert states(case)["fusion"] == "to do"
+
+
+def test_without_a_case_all_is_to_do(scene):
+    assert set(states(None).values()) == {"to do"}

@@ -156,7 +156,7 @@ def _lesions_to_measure(inputs: Sequence[Path]) -> tuple[Any, Any, Any, Any, Any
     if len(inputs) > 1:
         raise InputError("give either one saved case or masks, not both")
     from ..core.fusion_inputs import is_ct
-    from ..scene.cases import read_case_masks
+    from ..scene.case_files import read_case_masks
 
     case = read_case_masks(inputs[0])
     if not case.lesions:

@@ -82,7 +82,7 @@ def run_margin(options: argparse.Namespace) -> None:
     document = {**result.to_dict(), "uncertainty": likely.to_dict()}
     write_document(document, options.json)
     if options.scene is not None or options.report is not None:
-        from ..scene.cases import present_margin
+        from ..scene.case_files import present_margin
 
         with progress_bar("pictures", options) as progress:
             progress(0.0, "scene and report")

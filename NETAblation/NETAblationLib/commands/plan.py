@@ -86,7 +86,7 @@ def run_plan(options: argparse.Namespace) -> None:
     document, *others = [plan.to_dict() for plan in plans]
     write_document({**document, "alternatives": others}, options.out)
     if options.scene is not None:
-        from ..scene.cases import save_plan_scene
+        from ..scene.case_files import save_plan_scene
 
         save_plan_scene(options.scene, image=given.image, tumor=given.tumor, liver=given.liver, plan=plans[0])
     if options.quiet:

@@ -1,13 +1,19 @@
-"""A treatment in the scene: its images, segmentations, probes and margins, and their pictures.
+"""A treatment in the scene: its images, segmentations, lesions, plans, fusion and margins.
 
-The world is the frame of the planning image (fixed). What was segmented after ablation lies
-under the transform node, so that it shows at its place before ablation without being resampled.
+The scene is the case: nothing is kept beside it. :class:`CaseScene` finds the case's nodes by their role each time it
+is asked, so that it is always true, whoever changed the scene, and a saved scene that is opened again is the case.
+
+The world is the frame of the planning image (fixed). What was segmented after ablation lies under the transform node,
+so that it shows at its place before ablation without being resampled.
+
+Each lesion has a surface model that carries the hash of its mask; what was computed from the lesion refers to that
+model, so that a change of one lesion makes its own results stale and no other's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,175 +21,500 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import slicer
+from vtk.util.numpy_support import vtk_to_numpy
 
 from ..core import frames
 from ..core.errors import InputError
 from ..core.images import image_hash
-from ..core.lesion_measures import split_labels
 from ..core.margins import MarginResult
 from ..core.plans import Plan
 from ..core.probes import zone_surface
-from ..core.report import LesionSection, Picture, render_report, write_report
 from ..core.surfaces import mask_surface
-from . import (
-    documents,
-    nodes,
-    offscreen,
-    points,
-    probes,
-    segmentations,
-    startup,
-    storage,
-    surfaces,
-    transforms,
-    views,
-    volumes,
+from . import documents, nodes, points, probes, segmentations, storage, surfaces, transforms, volumes
+from .nodes import LESION
+from .provenance import (
+    ROLE,
+    Provenance,
+    describe,
+    is_stale,
+    mark_stale,
+    nodes_with_role,
+    provenance_of,
+    renew,
 )
-from .provenance import Provenance, is_stale, nodes_with_role
 from .terminology import term
 
 #: Spacing at which a transform that is neither linear nor a field is sampled for Slicer, in mm;
 #: well below the control spacing of registrations of the liver (20 to 50 mm). User-set.
 _SAMPLING_MM = 4.0
 
-#: Tissue shown around a lesion in its pictures, in mm, and their size in pixels. User-set.
-_SURROUNDINGS_MM = 45.0
-_SLICE_PIXELS = (720, 720)
-_SPACE_PIXELS = (900, 720)
-
-#: The axis (R, A, S) at right angles to each orientation of slices.
-_PLANE_NORMALS = {"axial": 2, "coronal": 1, "sagittal": 0}
+#: The lesion that is worked on, an attribute of the segmentation before ablation.
+_CURRENT_LESION = "NETAblation.CurrentLesion"
 
 _PLANNED_ZONE_OPACITY = 0.28
+_ZONE_OPACITY = 0.35
 _LIVER_OPACITY = 0.16
 
-NO_PICTURES = "no off-screen OpenGL on this machine: the report has no pictures (Debian: libegl1, libgl1-mesa-dri)"
+#: Roles of the nodes that make up a plan and a margin, and so are replaced together.
+_PLAN_ROLES = ("plan", "probe", "planned_zone")
+_MARGIN_ROLES = ("margin", surfaces.MARGIN_ROLE, surfaces.CONTOUR_ROLE, surfaces.NOT_EVALUABLE_ROLE, "mam")
 
 
-@dataclass
+@dataclass(frozen=True)
 class LesionNodes:
-    """The nodes of one lesion; what it does not have is None or empty."""
+    """The nodes of one lesion as the scene has them now; what it does not have is None or empty.
 
-    name: str
-    tumor_center_ras_mm: npt.NDArray[np.float64]
-    extent_mm: float
-    tumor_segment: str
-    zone_segment: str | None = None
-    probe_lines: tuple[Any, ...] = ()
-    planned_zone: Any = None
-    tumor_model: Any = None
-    margin: surfaces.MarginModels | None = None
-    mam_point: Any = None
-    margin_result: MarginResult | None = None
-    plan: Plan | None = None
-
-
-@dataclass
-class CaseScene:
-    """Builds the nodes of one treatment, step by step, in the scene.
-
-    `image` is the planning image, or None where only masks are known; `grid` gives the voxels of
-    the segmentation before ablation (an image or a mask).
+    `segment_id` is the tumor's in the segmentation before ablation, and the lesion's id everywhere; `zone_segment` is
+    the zone's in the segmentation after ablation.
     """
 
-    grid: sitk.Image
-    image: sitk.Image | None = None
-    liver: sitk.Image | None = None
-    image_name: str = "Before"
-    volume: Any = None
-    post_volume: Any = None
-    transform: Any = None
-    before: Any = None
-    after: Any = None
-    liver_model: Any = None
-    lesions: dict[str, LesionNodes] = field(default_factory=dict)
+    segment_id: str
+    name: str
+    tumor_model: Any
+    zone_segment: str | None
+    zone_model: Any
+    plan_node: Any
+    probe_lines: tuple[Any, ...]
+    planned_zone: Any
+    margin_node: Any
+    margin: surfaces.MarginModels | None
+    mam_point: Any
 
-    def __post_init__(self) -> None:
-        """Add the planning image and the segmentation with the liver."""
-        if self.image is not None:
-            provenance = Provenance("planning_image", content_hash=image_hash(self.image))
-            self.volume = volumes.add_volume(self.image, self.image_name, provenance)
-        inputs = () if self.volume is None else (self.volume,)
-        provenance = Provenance("segmentation_before", inputs=inputs)
-        self.before = segmentations.add_segmentation(self.grid, "Segmentation before", provenance, volume=self.volume)
-        if self.liver is not None:
-            segmentations.add_segment(self.before, self.liver, "liver", resample=True)
-            self.liver_model = surfaces.add_surface(
-                mask_surface(self.liver, "liver"),
-                "Liver",
-                Provenance("liver_surface", inputs=(self.before,)),
-                color=term("liver").color,
-                opacity=_LIVER_OPACITY,
+    @property
+    def tumor_center_ras_mm(self) -> npt.NDArray[np.float64]:
+        """Mean of the points of the tumor's surface, (3,)."""
+        return self._tumor_points().mean(axis=0)
+
+    @property
+    def extent_mm(self) -> float:
+        """The longest edge of the tumor's box along R, A and S."""
+        return float(np.ptp(self._tumor_points(), axis=0).max())
+
+    @property
+    def plan(self) -> Plan | None:
+        """The exact plan."""
+        return (
+            None if self.plan_node is None else Plan.from_dict(documents.read_document(self.plan_node, schema="plan"))
+        )
+
+    @property
+    def margin_result(self) -> MarginResult | None:
+        """The exact numbers of the margin, without surfaces and masks."""
+        if self.margin_node is None:
+            return None
+        return MarginResult.from_dict(documents.read_document(self.margin_node, schema="margin"))
+
+    def _tumor_points(self) -> npt.NDArray[np.float64]:
+        return vtk_to_numpy(self.tumor_model.GetPolyData().GetPoints().GetData()).astype(np.float64)
+
+
+class CaseScene:
+    """The case that the scene holds; see `open`, `create` and `adopt` for how to get one."""
+
+    @classmethod
+    def open(cls) -> CaseScene | None:
+        """The case of the present scene; None where there is none."""
+        return cls() if nodes_with_role("segmentation_before") else None
+
+    @classmethod
+    def create(
+        cls,
+        grid: sitk.Image,
+        *,
+        image: sitk.Image | None = None,
+        liver: sitk.Image | None = None,
+        image_name: str = "Before",
+    ) -> CaseScene:
+        """Begin a case with its planning image, or with masks only.
+
+        `grid` (an image or a mask) gives the voxels of the segmentation before ablation. Raises InputError where the
+        scene holds a case already.
+        """
+        _require_no_case()
+        volume = None
+        if image is not None:
+            volume = volumes.add_volume(image, image_name, Provenance("planning_image", content_hash=image_hash(image)))
+        return cls._begin(grid, volume, liver)
+
+    @classmethod
+    def adopt(cls, volume: Any) -> CaseScene:
+        """Begin a case with a volume node that is in the scene as its planning image.
+
+        Raises InputError where the scene holds a case already, GeometryError for a volume without voxels or under a
+        transform, which would move the world away from the image.
+        """
+        _require_no_case()
+        image = _adopted(volume, "planning_image")
+        return cls._begin(image, volume, None)
+
+    @classmethod
+    def _begin(cls, grid: sitk.Image, volume: Any, liver: sitk.Image | None) -> CaseScene:
+        provenance = Provenance("segmentation_before", inputs=() if volume is None else (volume,))
+        segmentations.add_segmentation(grid, "Segmentation before", provenance, volume=volume)
+        case = cls()
+        if liver is not None:
+            case.replace_liver(liver)
+        return case
+
+    # What there is
+
+    @property
+    def volume(self) -> Any:
+        """The node of the planning image; None where only masks are known."""
+        return _only("planning_image")
+
+    @property
+    def phases(self) -> list[Any]:
+        """The nodes of further images in the planning frame."""
+        return nodes_with_role("phase_image")
+
+    @property
+    def post_volume(self) -> Any:
+        """The node of the image after ablation."""
+        return _only("post_image")
+
+    @property
+    def before(self) -> Any:
+        """The segmentation before ablation."""
+        return _only("segmentation_before")
+
+    @property
+    def after(self) -> Any:
+        """The segmentation after ablation, in the frame of its image."""
+        return _only("segmentation_after")
+
+    @property
+    def transform(self) -> Any:
+        """The transform node of the fusion, from the frame after to that before."""
+        return _only("fusion")
+
+    @property
+    def liver_model(self) -> Any:
+        """The liver's surface."""
+        return _only("liver_surface")
+
+    @property
+    def lesions(self) -> dict[str, LesionNodes]:
+        """All lesions by the id of their segment, in the order of the segmentation."""
+        members = _members_by_lesion()
+        zones = self._zone_segments()
+        ids = [*segmentations.segment_ids(self.before, "tumor"), *segmentations.segment_ids(self.before, "lesion")]
+        found = {}
+        for segment_id in ids:
+            own = members.get(segment_id, {})
+            first = {role: of_role[0] for role, of_role in own.items()}
+            surface = first.get(surfaces.MARGIN_ROLE)
+            contours = tuple(own.get(surfaces.CONTOUR_ROLE, ()))
+            found[segment_id] = LesionNodes(
+                segment_id,
+                segmentations.segment_name(self.before, segment_id),
+                first.get("tumor_surface"),
+                zones.get(segment_id),
+                first.get("zone_surface"),
+                first.get("plan"),
+                tuple(own.get("probe", ())),
+                first.get("planned_zone"),
+                first.get("margin"),
+                None
+                if surface is None
+                else surfaces.MarginModels(surface, contours, first.get(surfaces.NOT_EVALUABLE_ROLE)),
+                first.get("mam"),
             )
+        return found
 
-    def add_phase(self, image: sitk.Image, name: str) -> None:
+    @property
+    def current_lesion(self) -> str:
+        """The id of the lesion that is worked on; the first one where none was chosen, empty where there is none."""
+        ids = [*segmentations.segment_ids(self.before, "tumor"), *segmentations.segment_ids(self.before, "lesion")]
+        chosen = self.before.GetAttribute(_CURRENT_LESION) or ""
+        return chosen if chosen in ids else next(iter(ids), "")
+
+    @current_lesion.setter
+    def current_lesion(self, lesion_id: str) -> None:
+        self.before.SetAttribute(_CURRENT_LESION, lesion_id or None)
+
+    def planning_image(self) -> sitk.Image:
+        """The planning image; raises InputError where there is none."""
+        return _image(self.volume, "choose the planning image first")
+
+    def post_image(self) -> sitk.Image:
+        """The image after ablation, in its own frame; raises InputError where there is none."""
+        return _image(self.post_volume, "choose the image after ablation first")
+
+    def fixed_to_moving(self) -> sitk.Transform | None:
+        """The fusion's transform from points before to points after; None where both share a frame."""
+        return None if self.transform is None else transforms.fixed_to_moving_transform(self.transform)
+
+    def liver_mask(self) -> sitk.Image | None:
+        """The liver before ablation on the grid of the segmentation; None where it is not known."""
+        return self._mask_of_kind(self.before, "liver")
+
+    def post_liver_mask(self) -> sitk.Image | None:
+        """The liver after ablation in its own frame; None where it is not known."""
+        return None if self.after is None else self._mask_of_kind(self.after, "liver")
+
+    def tumor_mask(self, lesion_id: str) -> sitk.Image:
+        """A tumor cut to its box and a rim; raises GeometryError for an unknown lesion."""
+        return segmentations.segment_box(self.before, lesion_id)
+
+    def zone_mask(self, lesion_id: str) -> sitk.Image | None:
+        """The ablation zone of a lesion, in the frame after ablation, cut to its box; None where there is none."""
+        segment_id = self._zone_segments().get(lesion_id)
+        return None if segment_id is None else segmentations.segment_box(self.after, segment_id)
+
+    def structures(self) -> dict[str, sitk.Image]:
+        """What else is segmented before ablation by kind, such as "portal_vein"; segments of one kind are united."""
+        found: dict[str, sitk.Image] = {}
+        for segment_id in segmentations.segment_ids(self.before):
+            kind = segmentations.segment_kind(self.before, segment_id)
+            if kind and kind not in ("tumor", "lesion", "liver"):
+                mask = segmentations.segment_mask(self.before, segment_id)
+                found[kind] = sitk.Or(mask, found[kind]) if kind in found else mask
+        return found
+
+    # Images
+
+    def add_phase(self, image: sitk.Image, name: str) -> Any:
         """Add another image of the planning frame, such as the arterial phase."""
-        volumes.add_volume(image, name, Provenance("phase_image", content_hash=image_hash(image)))
+        return volumes.add_volume(image, name, Provenance("phase_image", content_hash=image_hash(image)))
+
+    def adopt_phase(self, volume: Any) -> None:
+        """Take a volume node of the scene as another image of the planning frame; raises as `adopt`."""
+        _adopted(volume, "phase_image")
 
     def add_after(
         self, grid: sitk.Image, fixed_to_moving: sitk.Transform | None, image: sitk.Image | None = None
     ) -> None:
         """Add the frame after ablation: its image, its segmentation and the transform to it.
 
-        `grid` gives the voxels of the segmentation after ablation; `fixed_to_moving` is None where
-        both images share a frame.
+        `grid` gives the voxels of the segmentation after ablation; `fixed_to_moving` is None where both images share
+        a frame.
         """
-        inputs: tuple[Any, ...] = ()
+        volume = None
         if image is not None:
-            provenance = Provenance("post_image", content_hash=image_hash(image))
-            self.post_volume = volumes.add_volume(image, "After", provenance)
-            inputs = (self.post_volume,)
-        self.after = segmentations.add_segmentation(
-            grid, "Segmentation after", Provenance("segmentation_after", inputs=inputs), volume=self.post_volume
-        )
-        if fixed_to_moving is None:
+            volume = volumes.add_volume(image, "After", Provenance("post_image", content_hash=image_hash(image)))
+        self._begin_after(grid, volume)
+        if fixed_to_moving is not None:
+            self.replace_fusion(fixed_to_moving)
+
+    def adopt_after(self, volume: Any) -> None:
+        """Take a volume node of the scene as the image after ablation, in place of an earlier one.
+
+        An earlier fusion, zones and margins belong to the earlier image and are removed with their segmentation.
+        Raises as `adopt`.
+        """
+        if volume is self.post_volume:
             return
+        if volume is self.volume:
+            raise InputError(f"{volume.GetName()}: is the planning image; the image after ablation is another one")
+        image = _adopted(volume, "post_image", replaces=self.post_volume)
+        for lesion in self.lesions.values():
+            self._remove(lesion.segment_id, *_MARGIN_ROLES, "zone_surface")
+        nodes.remove_nodes(self.transform, *nodes_with_role("fusion_quality"), self.after)
+        self._begin_after(image, volume)
+
+    def _begin_after(self, grid: sitk.Image, volume: Any) -> None:
+        provenance = Provenance("segmentation_after", inputs=() if volume is None else (volume,))
+        segmentations.add_segmentation(grid, "Segmentation after", provenance, volume=volume)
+
+    def replace_fusion(self, fixed_to_moving: sitk.Transform, document: Mapping[str, Any] | None = None) -> Any:
+        """Put the image and the segmentation after ablation under a new transform; margins become stale.
+
+        `document` holds the fusion's figures (`FusionResult.to_dict`). Returns the transform's node.
+        """
+        dependents = [node for node in nodes_with_role("margin") if self.transform is not None]
+        nodes.remove_nodes(self.transform, *nodes_with_role("fusion_quality"))
         both = tuple(node for node in (self.volume, self.post_volume) if node is not None)
-        self.transform = transforms.add_transform(
-            fixed_to_moving,
-            "before",
-            "after",
-            Provenance("fusion", inputs=both),
-            sampling_grid=_sampling_grid(self.grid),
+        grid = segmentations.reference_grid(self.before)
+        node = transforms.add_transform(
+            fixed_to_moving, "before", "after", Provenance("fusion", inputs=both), sampling_grid=_sampling_grid(grid)
         )
-        for node in (self.post_volume, self.after):
-            if node is not None:
-                transforms.put_under(node, self.transform)
+        if document is not None:
+            documents.add_document(document, "Fusion", Provenance("fusion_quality", inputs=(node,)), schema="fusion")
+        zones = [lesion.zone_model for lesion in self.lesions.values()]
+        for member in (self.post_volume, self.after, *zones):
+            if member is not None:
+                transforms.put_under(member, node)
+        for margin in dependents:
+            mark_stale(margin, "the images were fused anew")
+        return node
 
-    def add_lesion(self, name: str, tumor: sitk.Image) -> None:
-        """Add a tumor's mask."""
+    def fusion_document(self) -> dict[str, Any] | None:
+        """The figures of the fusion; None where there are none."""
+        node = _only("fusion_quality")
+        return None if node is None else documents.read_document(node, schema="fusion")
+
+    # Anatomy and lesions
+
+    def replace_liver(self, liver: sitk.Image) -> None:
+        """Add the liver before ablation, or put another mask in its place."""
+        surface = mask_surface(liver, "liver")
+        content = segmentations.segment_hash(self.before, self._replace_of_kind(self.before, liver, "liver"))
+        if self.liver_model is None:
+            surfaces.add_surface(
+                surface,
+                "Liver",
+                Provenance("liver_surface", content_hash=content, inputs=(self.before,)),
+                color=term("liver").color,
+                opacity=_LIVER_OPACITY,
+            )
+        else:
+            surfaces.update_surface(self.liver_model, surface)
+            renew(self.liver_model, content)
+
+    def replace_post_liver(self, liver: sitk.Image) -> None:
+        """Add the liver after ablation, or put another mask in its place; raises InputError before `add_after`."""
+        self._require_after()
+        self._replace_of_kind(self.after, liver, "liver")
+
+    def replace_structure(self, mask: sitk.Image, kind: str) -> None:
+        """Add a structure of a kind before ablation (see `terminology.kinds`), or put another mask in its place."""
+        self._replace_of_kind(self.before, mask, kind)
+
+    def add_lesion(self, name: str, tumor: sitk.Image) -> str:
+        """Add a tumor's mask; returns the lesion's id."""
         surface = mask_surface(tumor, name)
-        segment = segmentations.add_segment(self.before, tumor, "tumor", name, resample=True)
-        self.lesions[name] = LesionNodes(
-            name,
-            surface.points_ras_mm.mean(axis=0),
-            float(np.ptp(surface.points_ras_mm, axis=0).max()),
-            segment,
+        segment_id = segmentations.add_segment(self.before, tumor, "tumor", name, resample=True)
+        content = segmentations.segment_hash(self.before, segment_id)
+        model = surfaces.add_surface(
+            surface,
+            f"{name} surface",
+            Provenance("tumor_surface", content_hash=content, inputs=(self.before,)),
+            color=term("tumor").color,
         )
-        self.lesions[name].tumor_model = surfaces.add_surface(
-            surface, f"{name} surface", Provenance("tumor_surface", inputs=(self.before,)), color=term("tumor").color
-        )
-        self._file(name, self.lesions[name].tumor_model)
+        self._own(segment_id, model)
+        return segment_id
 
-    def add_zone(self, name: str, zone: sitk.Image) -> None:
-        """Add the ablation zone of a lesion, on the grid given to `add_after`."""
-        self.lesions[name].zone_segment = segmentations.add_segment(
-            self.after, zone, "zone", f"{name} zone", resample=True
-        )
+    def update_lesion(self, lesion_id: str, tumor: sitk.Image) -> None:
+        """Put another mask in the place of a tumor's; what was computed from it becomes stale.
 
-    def add_plan(self, name: str, plan: Plan) -> None:
-        """Add the probes of a lesion, the surface of their planned zones and the exact numbers."""
-        lesion = self.lesions[name]
+        Raises GeometryError for an unknown lesion, EmptyMaskError for an empty mask; the lesion is then unchanged.
+        """
+        surface = mask_surface(tumor, segmentations.segment_name(self.before, lesion_id))
+        segmentations.update_segment(self.before, lesion_id, segmentations.on_lattice(self.before, tumor))
+        self._show_tumor(self.lesions[lesion_id], surface)
+
+    def rename_lesion(self, lesion_id: str, name: str) -> None:
+        """Give a lesion and its nodes another name; raises InputError where another lesion has it."""
+        lesion = self.lesions[lesion_id]
+        if any(other.name == name for other in self.lesions.values() if other.segment_id != lesion_id):
+            raise InputError(f"another lesion has the name '{name}'; choose another one")
+        segmentations.rename_segment(self.before, lesion_id, name)
+        nodes.rename_folder(lesion.name, name)
+        for of_role in _members_by_lesion().get(lesion_id, {}).values():
+            for node in of_role:
+                if node.GetName().startswith(f"{lesion.name} "):
+                    node.SetName(name + node.GetName().removeprefix(lesion.name))
+        if lesion.zone_segment is not None:
+            segmentations.rename_segment(self.after, lesion.zone_segment, f"{name} zone")
+
+    def remove_lesion(self, lesion_id: str) -> None:
+        """Remove a lesion with all that was computed from it; raises KeyError for an unknown one."""
+        lesion = self.lesions[lesion_id]
+        if lesion.zone_segment is not None:
+            segmentations.remove_segment(self.after, lesion.zone_segment)
+        for of_role in _members_by_lesion().get(lesion_id, {}).values():
+            nodes.remove_nodes(*of_role)
+        segmentations.remove_segment(self.before, lesion_id)
+        nodes.remove_folder(lesion.name)
+
+    def notice_edits(self) -> list[str]:
+        """Follow masks that were edited elsewhere, such as in the Segment Editor.
+
+        Surfaces of lesions and zones whose voxels changed are made anew and their results become stale; tumors that
+        were added elsewhere get a surface, results of tumors that were deleted become stale. Returns the ids of the
+        lesions that changed.
+        """
+        changed = [lesion_id for lesion_id, lesion in self.lesions.items() if self._followed(lesion)]
+        known = set(self.lesions)
+        for lesion_id, members in _members_by_lesion().items():
+            if lesion_id not in known:
+                for node in [node for of_role in members.values() for node in of_role if not is_stale(node)]:
+                    mark_stale(node, "its lesion was deleted")
+                    changed.append(lesion_id)
+        return list(dict.fromkeys(changed))
+
+    def _followed(self, lesion: LesionNodes) -> bool:
+        """Whether masks of a lesion had changed and its surfaces were made anew."""
+        changed = False
+        if _is_outdated(lesion.tumor_model, self.before, lesion.segment_id):
+            changed = True
+            mask = self.tumor_mask(lesion.segment_id)
+            if _is_filled(mask):
+                self._show_tumor(lesion, mask_surface(mask, lesion.name))
+            elif lesion.tumor_model is not None:
+                mark_stale(lesion.tumor_model, f"the mask of {lesion.name} is empty")
+        if lesion.zone_segment is not None and _is_outdated(lesion.zone_model, self.after, lesion.zone_segment):
+            changed = True
+            zone = segmentations.segment_box(self.after, lesion.zone_segment)
+            if _is_filled(zone):
+                self._show_zone(lesion, zone)
+            elif lesion.zone_model is not None:
+                mark_stale(lesion.zone_model, f"the zone of {lesion.name} is empty")
+        return changed
+
+    def _show_tumor(self, lesion: LesionNodes, surface: Any) -> None:
+        content = segmentations.segment_hash(self.before, lesion.segment_id)
+        if lesion.tumor_model is None:
+            provenance = Provenance("tumor_surface", content_hash=content, inputs=(self.before,))
+            model = surfaces.add_surface(surface, f"{lesion.name} surface", provenance, color=term("tumor").color)
+            self._own(lesion.segment_id, model)
+            return
+        surfaces.update_surface(lesion.tumor_model, surface)
+        renew(lesion.tumor_model, content)
+
+    # Zones, plans and margins
+
+    def replace_zone(self, lesion_id: str, zone: sitk.Image) -> None:
+        """Add the ablation zone of a lesion in the frame after ablation, or put another mask in its place.
+
+        Raises InputError before `add_after`, EmptyMaskError for an empty mask.
+        """
+        self._require_after()
+        lesion = self.lesions[lesion_id]
+        mask_surface(zone, f"{lesion.name} zone")  # refuses an empty mask before anything is changed
+        if lesion.zone_segment is None:
+            segment_id = segmentations.add_segment(self.after, zone, "zone", f"{lesion.name} zone", resample=True)
+            segmentations.set_segment_tag(self.after, segment_id, LESION, lesion_id)
+        else:
+            on_lattice = segmentations.on_lattice(self.after, zone)
+            segmentations.update_segment(self.after, lesion.zone_segment, on_lattice)
+        self._show_zone(self.lesions[lesion_id], zone)
+
+    def _show_zone(self, lesion: LesionNodes, zone: sitk.Image) -> None:
+        assert lesion.zone_segment is not None
+        surface = mask_surface(zone, f"{lesion.name} zone")
+        content = segmentations.segment_hash(self.after, lesion.zone_segment)
+        if lesion.zone_model is not None:
+            surfaces.update_surface(lesion.zone_model, surface)
+            renew(lesion.zone_model, content)
+            return
+        model = surfaces.add_surface(
+            surface,
+            f"{lesion.name} zone surface",
+            Provenance("zone_surface", content_hash=content, inputs=(self.after,)),
+            color=term("zone").color,
+            opacity=_ZONE_OPACITY,
+        )
+        transforms.put_under(model, self.transform)
+        model.GetDisplayNode().SetVisibility(False)
+        self._own(lesion.segment_id, model)
+
+    def replace_plan(self, lesion_id: str, plan: Plan) -> None:
+        """Put a plan in the place of the lesion's: probes, the surface of their zones and the exact numbers."""
+        lesion = self.lesions[lesion_id]
+        self._remove(lesion_id, *_PLAN_ROLES)
         document = plan.to_dict()
-        inputs = tuple(node for node in (self.volume, self.before) if node is not None)
-        exact = documents.add_document(document, f"{name} plan", Provenance("plan", inputs=inputs), schema="plan")
-        lesion.plan = plan
+        inputs = tuple(node for node in (self.volume, lesion.tumor_model, self.liver_model) if node is not None)
+        exact = documents.add_document(
+            document, f"{lesion.name} plan", Provenance("plan", inputs=inputs), schema="plan"
+        )
         grades = [check["grade"] for check in plan.path_checks]  # none in plans of earlier releases
-        lesion.probe_lines = tuple(
+        lines = [
             probes.add_probe(
                 probe["entry_ras_mm"],
                 probe["tip_ras_mm"],
-                f"{name} probe {number}",
+                f"{lesion.name} probe {number}",
                 Provenance("probe", inputs=(exact,)),
                 device=probe["device"] or document["device"],
                 ablations=probe["ablations"],
@@ -191,48 +522,49 @@ class CaseScene:
                 is_kept=number <= plan.locked_count,
             )
             for number, probe in enumerate(document["probes"], start=1)
-        )
-        lesion.planned_zone = surfaces.add_surface(
+        ]
+        zone = surfaces.add_surface(
             zone_surface(plan.probes),
-            f"{name} planned zone",
+            f"{lesion.name} planned zone",
             Provenance("planned_zone", inputs=(exact,)),
             color=term("planned_zone").color,
             opacity=_PLANNED_ZONE_OPACITY,
         )
-        self._file(name, exact, *lesion.probe_lines, lesion.planned_zone)
+        self._own(lesion_id, exact, *lines, zone)
 
-    def add_margin(self, name: str, result: MarginResult) -> None:
-        """Add the margin on the tumor's surface, the place of the MAM and the exact numbers."""
-        lesion = self.lesions[name]
+    def replace_margin(self, lesion_id: str, result: MarginResult) -> None:
+        """Put a margin in the place of the lesion's: colored surface, place of the MAM and the exact numbers."""
+        lesion = self.lesions[lesion_id]
         if result.surface is None:
-            raise InputError(f"{name}: a margin read from a file has no surface to show; measure it again")
-        inputs = tuple(node for node in (self.before, self.after, self.transform) if node is not None)
+            raise InputError(f"{lesion.name}: a margin read from a file has no surface to show; measure it again")
+        self._remove(lesion_id, *_MARGIN_ROLES)
+        sources = (lesion.tumor_model, lesion.zone_model, self.liver_model, self.transform)
+        inputs = tuple(node for node in sources if node is not None)
         exact = documents.add_document(
-            result.to_dict(), f"{name} margin", Provenance("margin", inputs=inputs), schema="margin"
+            result.to_dict(), f"{lesion.name} margin", Provenance("margin", inputs=inputs), schema="margin"
         )
-        lesion.margin_result = result
-        lesion.margin = surfaces.add_margin_surface(
+        models = surfaces.add_margin_surface(
             result.surface,
             result.signed_margin_mm,
-            f"{name} margin surface",
+            f"{lesion.name} margin surface",
             Provenance(surfaces.MARGIN_ROLE, inputs=(exact,)),
             margin_mm=result.margin_mm,
             is_evaluable=result.is_evaluable,
         )
-        shown = [lesion.margin.surface, *lesion.margin.contours]
-        if lesion.margin.not_evaluable is not None:
-            shown.append(lesion.margin.not_evaluable)
+        shown = [models.surface, *models.contours]
+        if models.not_evaluable is not None:
+            shown.append(models.not_evaluable)
         if result.mam_location_ras_mm is not None:
-            lesion.mam_point = points.add_point(
+            place = points.add_point(
                 result.mam_location_ras_mm,
-                f"{name} MAM",
+                f"{lesion.name} MAM",
                 Provenance("mam", inputs=(exact,)),
                 label=f"MAM {result.mam_mm:.1f} mm",
             )
-            shown.append(lesion.mam_point)
+            shown.append(place)
         # The colored surface takes the place of the plain one.
         lesion.tumor_model.GetDisplayNode().SetVisibility(False)
-        self._file(name, exact, *shown)
+        self._own(lesion_id, exact, *shown)
 
     def add_document(self, document: Mapping[str, Any], name: str, schema: str) -> None:
         """Add a JSON document about the whole case."""
@@ -242,207 +574,101 @@ class CaseScene:
         """Save the scene; raises as `storage.save_scene`."""
         return storage.save_scene(path)
 
-    # Pictures
+    # Pieces
 
-    def pictures(self, name: str) -> tuple[Picture, ...]:
-        """What the report shows of a lesion: margin, slices before and after, plan; PNG."""
-        lesion = self.lesions[name]
-        shown = []
-        if lesion.margin is not None:
-            shown.append(self._margin_picture(lesion))
-        if self.volume is not None:
-            shown += self._slice_pictures(lesion)
-        if lesion.planned_zone is not None:
-            shown.append(self._plan_picture(lesion))
-        return tuple(shown)
+    def _zone_segments(self) -> dict[str, str]:
+        """The segment of the zone of each lesion that has one."""
+        if self.after is None:
+            return {}
+        found: dict[str, str] = {}
+        for segment_id in segmentations.segment_ids(self.after, "zone"):
+            lesion_id = segmentations.segment_tag(self.after, segment_id, LESION)
+            if lesion_id:
+                found.setdefault(lesion_id, segment_id)
+        return found
 
-    def _margin_picture(self, lesion: LesionNodes) -> Picture:
-        assert lesion.margin is not None
-        margin, result = lesion.margin, lesion.margin_result
-        models = [margin.surface, *margin.contours]
-        if margin.not_evaluable is not None:
-            models.append(margin.not_evaluable)
-        marks = [] if lesion.mam_point is None else [lesion.mam_point]
-        facing = None if result is None else result.mam_location_ras_mm
-        png = views.render_surfaces(
-            models,
-            lesion.tumor_center_ras_mm,
-            facing_ras_mm=facing,
-            field_of_view_mm=1.6 * lesion.extent_mm,
-            size=_SPACE_PIXELS,
-            margin=margin.surface,
-            probe_lines=lesion.probe_lines,
-            marks=marks,
-            title=f"{lesion.name}: signed margin on the tumor",
-        )
-        probes_too = " with the planned probes" if lesion.probe_lines else ""
-        return Picture(f"Signed margin on the tumor's surface{probes_too}, seen from the side of the MAM", png)
+    def _segment_of_kind(self, segmentation: Any, kind: str) -> str | None:
+        return next(iter(segmentations.segment_ids(segmentation, kind)), None)
 
-    def _slice_pictures(self, lesion: LesionNodes) -> list[Picture]:
-        where = None if lesion.margin_result is None else lesion.margin_result.mam_location_ras_mm
-        center = lesion.tumor_center_ras_mm
-        place = "the tumor's center" if where is None else "the MAM"
-        best, second, _ = _telling_orientations(np.zeros(3) if where is None else np.subtract(where, center))
-        wanted = [(self.volume, self.image_name, best)]
-        if self.post_volume is not None:
-            wanted += [(self.post_volume, "After, fused", best), (self.post_volume, "After, fused", second)]
-        else:
-            wanted += [(self.volume, self.image_name, second)]
-        marks = [] if lesion.mam_point is None else [lesion.mam_point]
-        shown = []
-        for volume, title, orientation in wanted:
-            middle = center.copy()
-            if where is not None:
-                middle[_PLANE_NORMALS[orientation]] = where[_PLANE_NORMALS[orientation]]
-            png = views.render_slice(
-                volume,
-                middle,
-                orientation=orientation,
-                field_of_view_mm=lesion.extent_mm + 2 * _SURROUNDINGS_MM,
-                size=_SLICE_PIXELS,
-                outlines=self._outlines(lesion),
-                probe_lines=lesion.probe_lines if volume is self.volume else (),
-                marks=marks,
-                title=f"{title}, {orientation}",
-            )
-            shown.append(Picture(f"{title}: {orientation} slice through {place}, tumor and zone outlined", png))
-        return shown
+    def _mask_of_kind(self, segmentation: Any, kind: str) -> sitk.Image | None:
+        segment_id = self._segment_of_kind(segmentation, kind)
+        return None if segment_id is None else segmentations.segment_mask(segmentation, segment_id)
 
-    def _plan_picture(self, lesion: LesionNodes) -> Picture:
-        models = [lesion.tumor_model, lesion.planned_zone]
-        if self.liver_model is not None:
-            models.append(self.liver_model)
-        ends = np.array([probes.probe_ends(line)[0] for line in lesion.probe_lines])
-        png = views.render_surfaces(
-            models,
-            lesion.tumor_center_ras_mm,
-            facing_ras_mm=ends.mean(axis=0) + np.array([0.0, 150.0, 60.0]),
-            field_of_view_mm=230.0,
-            size=_SPACE_PIXELS,
-            probe_lines=lesion.probe_lines,
-            title=f"{lesion.name}: plan",
-            names=[
-                ("Tumor", term("tumor").color),
-                ("Planned zone", term("planned_zone").color),
-                ("Liver", term("liver").color),
-            ],
-        )
-        return Picture("Plan: probes and the zones expected of them, liver around", png)
+    def _replace_of_kind(self, segmentation: Any, mask: sitk.Image, kind: str) -> str:
+        """Put a mask in the place of the first segment of its kind, or add it; returns the segment's id."""
+        segment_id = self._segment_of_kind(segmentation, kind)
+        if segment_id is None:
+            return segmentations.add_segment(segmentation, mask, kind, resample=True)
+        segmentations.update_segment(segmentation, segment_id, segmentations.on_lattice(segmentation, mask))
+        return segment_id
 
-    def _outlines(self, lesion: LesionNodes) -> dict[Any, list[str]]:
-        outlines = {self.before: [lesion.tumor_segment]}
-        if lesion.zone_segment is not None:
-            outlines[self.after] = [lesion.zone_segment]
-        return outlines
+    def _require_after(self) -> None:
+        if self.after is None:
+            raise InputError("the case has no image after ablation yet; choose it first")
 
-    def _file(self, name: str, *members: Any) -> None:
-        """Keep the nodes of a lesion together in the subject hierarchy."""
-        folder = nodes.hierarchy_folder(name)
+    def _own(self, lesion_id: str, *members: Any) -> None:
+        """Mark nodes as a lesion's and keep them together in the subject hierarchy."""
+        folder = nodes.hierarchy_folder(segmentations.segment_name(self.before, lesion_id))
         for node in members:
+            node.SetAttribute(LESION, lesion_id)
             nodes.move_to_folder(node, folder)
 
-
-def _telling_orientations(direction_ras: npt.NDArray[np.float64]) -> list[str]:
-    """The orientations of slices, the one that a direction (3,) lies in best first; axial where alike."""
-    return sorted(_PLANE_NORMALS, key=lambda name: abs(float(direction_ras[_PLANE_NORMALS[name]])))
-
-
-def save_plan_scene(path: str | Path, *, image: sitk.Image, tumor: sitk.Image, liver: sitk.Image, plan: Plan) -> Path:
-    """Save a scene with image, liver, tumor, probes and planned zones; outside the application only."""
-    start_empty()
-    case = CaseScene(image, image=image, liver=liver)
-    case.add_lesion("Lesion", tumor)
-    case.add_plan("Lesion", plan)
-    return case.save(path)
+    def _remove(self, lesion_id: str, *roles: str) -> None:
+        members = _members_by_lesion().get(lesion_id, {})
+        nodes.remove_nodes(*(node for role in roles for node in members.get(role, ())))
 
 
-def present_margin(
-    result: MarginResult,
-    *,
-    tumor: sitk.Image,
-    zone: sitk.Image,
-    liver: sitk.Image | None = None,
-    fixed_to_moving: sitk.Transform | None = None,
-    image: sitk.Image | None = None,
-    post_image: sitk.Image | None = None,
-    scene_file: Path | None = None,
-    report_folder: Path | None = None,
-) -> list[str]:
-    """Save a measured margin as a scene, as a report with pictures, or both.
-
-    Returns notes for the user, such as that there are no pictures. Outside the application only.
-    """
-    start_empty()
-    case = CaseScene(tumor if image is None else image, image=image, liver=liver)
-    case.add_lesion("Lesion", tumor)
-    case.add_after(zone, fixed_to_moving, post_image)
-    case.add_zone("Lesion", zone)
-    case.add_margin("Lesion", result)
-    if scene_file is not None:
-        case.save(scene_file)
-    if report_folder is None:
-        return []
-    pictures, notes = pictures_or_note(case, ["Lesion"])
-    section = LesionSection("Lesion", result, pictures=pictures.get("Lesion", ()))
-    write_report(render_report("Ablation margin", [section], notes=notes), report_folder)
-    return notes
+def _only(role: str) -> Any:
+    """The first node of a role; None where there is none."""
+    return next(iter(nodes_with_role(role)), None)
 
 
-def pictures_or_note(case: CaseScene, names: Sequence[str]) -> tuple[dict[str, tuple[Picture, ...]], list[str]]:
-    """The pictures of lesions by name; none, and a note that says why, without off-screen OpenGL."""
-    if not offscreen.can_render():
-        return {}, [NO_PICTURES]
-    return {name: case.pictures(name) for name in names}, []
+def _members_by_lesion() -> dict[str, dict[str, list[Any]]]:
+    """The nodes of each lesion by their role, in one pass over the scene."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    everything = slicer.mrmlScene.GetNodes()
+    for index in range(everything.GetNumberOfItems()):
+        node = everything.GetItemAsObject(index)
+        lesion_id, role = node.GetAttribute(LESION), node.GetAttribute(ROLE)
+        if lesion_id and role:
+            found.setdefault(lesion_id, {}).setdefault(role, []).append(node)
+    return found
 
 
-@dataclass(frozen=True)
-class CaseMasks:
-    """What a saved case holds before ablation: lesions, liver, other structures and images, by name.
-
-    `probes` is how many the plan of a lesion has, where it has one that still holds.
-    """
-
-    lesions: Mapping[str, sitk.Image]
-    liver: sitk.Image | None
-    structures: Mapping[str, sitk.Image]
-    phases: Mapping[str, sitk.Image]
-    probes: Mapping[str, int]
+def _require_no_case() -> None:
+    if nodes_with_role("segmentation_before"):
+        raise InputError("the scene holds a case already; save and close it before another one is begun")
 
 
-def read_case_masks(path: str | Path) -> CaseMasks:
-    """Read lesions, liver, structures (by kind) and images before ablation from a saved case.
-
-    Outside the application only. Each lesion is cut out of its image. Raises InputError for a file that is no
-    scene, or no case of this project.
-    """
-    start_empty()
-    storage.load_scene(path)
-    segmentation = next(iter(nodes_with_role("segmentation_before")), None)
-    if segmentation is None:
-        raise InputError(f"{path}: holds no segmentation before ablation; give a case that was saved by this project")
-    lesions: dict[str, sitk.Image] = {}
-    others: dict[str, sitk.Image] = {}
-    for segment in segmentations.segment_ids(segmentation):
-        kind = segmentations.segment_kind(segmentation, segment)
-        mask = segmentations.segment_mask(segmentation, segment)
-        if kind in ("tumor", "lesion"):
-            name = segmentations.segment_name(segmentation, segment)
-            lesions[segment if name in lesions else name] = split_labels(mask, name)[1]
-        elif kind:
-            others[kind] = sitk.Or(mask, others[kind]) if kind in others else mask
-    volume_nodes = [node for role in ("planning_image", "phase_image") for node in nodes_with_role(role)]
-    images = {str(node.GetName()): volumes.volume_image(node) for node in volume_nodes}
-    plans = {node.GetName().removesuffix(" plan"): node for node in nodes_with_role("plan") if not is_stale(node)}
-    planned = {
-        name: len(documents.read_document(plans[name], schema="plan")["probes"]) for name in lesions if name in plans
-    }
-    return CaseMasks(lesions, others.pop("liver", None), others, images, planned)
+def _image(volume: Any, otherwise: str) -> sitk.Image:
+    if volume is None:
+        raise InputError(otherwise)
+    return volumes.volume_image(volume)
 
 
-def start_empty() -> None:
-    """Start headless Slicer with an empty scene; inside the application the scene is left alone."""
-    if startup.start() is not None:
-        slicer.mrmlScene.Clear(False)
+def _adopted(volume: Any, role: str, replaces: Any = None) -> sitk.Image:
+    """Give a volume of the scene a role and return its image; the node that had it before has none then."""
+    image = volumes.volume_image(volume)
+    if volume.GetParentTransformNode() is not None:
+        raise InputError(
+            f"{volume.GetName()}: lies under the transform {volume.GetParentTransformNode().GetName()}; "
+            "harden it or take the volume out of it first"
+        )
+    if replaces is not None:
+        replaces.SetAttribute(ROLE, None)
+        transforms.put_under(replaces, None)
+    describe(volume, Provenance(role, content_hash=image_hash(image)))
+    nodes.hierarchy_item(volume)
+    return image
+
+
+def _is_outdated(model: Any, segmentation: Any, segment_id: str) -> bool:
+    """Whether the surface of a segment is missing or was made of other voxels."""
+    return model is None or provenance_of(model).content_hash != segmentations.segment_hash(segmentation, segment_id)
+
+
+def _is_filled(mask: sitk.Image) -> bool:
+    return bool(np.any(sitk.GetArrayViewFromImage(mask)))
 
 
 def _sampling_grid(reference: sitk.Image) -> sitk.Image:

@@ -8,6 +8,9 @@ import slicer
 
 from .provenance import Provenance, describe
 
+#: The lesion that a node belongs to: the id of the tumor's segment in the segmentation before ablation.
+LESION = "NETAblation.Lesion"
+
 
 def create_node(class_name: str, name: str, provenance: Provenance, *, displayed: bool = True) -> Any:
     """Add a node with a unique name, default display nodes and an item in the subject hierarchy."""
@@ -42,3 +45,34 @@ def move_to_folder(node: Any, folder: int) -> None:
     """Put a node's item below the folder item that `hierarchy_folder` gave."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     hierarchy.SetItemParent(hierarchy_item(node), folder)
+
+
+def remove_folder(name: str) -> None:
+    """Remove the subject hierarchy's folder of this name; what is in it moves up."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = int(hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), name))
+    if item != hierarchy.GetInvalidItemID():
+        hierarchy.RemoveItem(item, False, False)
+
+
+def rename_folder(name: str, new_name: str) -> None:
+    """Give the subject hierarchy's folder of this name another one."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy.SetItemName(hierarchy_folder(name), new_name)
+
+
+def remove_nodes(*members: Any) -> None:
+    """Remove nodes, with their display and storage nodes; None among them is left out."""
+    scene = slicer.mrmlScene
+    for node in members:
+        if node is None or not scene.IsNodePresent(node):
+            continue
+        own = []
+        if node.IsA("vtkMRMLDisplayableNode"):
+            own += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+        if node.IsA("vtkMRMLStorableNode"):
+            own.append(node.GetStorageNode())
+        scene.RemoveNode(node)
+        for part in own:
+            if part is not None and scene.IsNodePresent(part):
+                scene.RemoveNode(part)

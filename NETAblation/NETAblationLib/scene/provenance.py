@@ -86,6 +86,15 @@ def set_content_hash(node: Any, content_hash: str) -> list[Any]:
     return marked
 
 
+def renew(node: Any, content_hash: str) -> list[Any]:
+    """Record that `node` was made anew and is fresh; returns the nodes that this made stale.
+
+    Results computed from its earlier content are stale now; with the same content they hold.
+    """
+    node.SetAttribute(STALE, None)
+    return set_content_hash(node, content_hash)
+
+
 def mark_stale(node: Any, reason: str = "an input has changed") -> list[Any]:
     """Mark `node`, and all that was computed from it, as no longer valid; returns the newly marked."""
     if is_stale(node):

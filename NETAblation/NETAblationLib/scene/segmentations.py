@@ -7,6 +7,7 @@ segmentation of its own, or is resampled where the caller asks for that.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,13 +93,13 @@ def add_segment(segmentation: Any, mask: sitk.Image, kind: str, name: str = "", 
     segment_term = term(kind)
     name = name or segment_term.name
     target = _reference_lattice(segmentation)
-    if target.offset_of(_lattice_of(mask)) is None:
-        if not resample:
-            raise GeometryError(
-                f"{name}: its voxels ({frames.describe_grid(mask)}) are not those of segmentation "
-                f"{segmentation.GetName()}; use a segmentation of its own or ask for resampling"
-            )
-        mask = sitk.Resample(mask, target.empty_image(), sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
+    if resample:
+        mask = on_lattice(segmentation, mask)
+    elif target.offset_of(_lattice_of(mask)) is None:
+        raise GeometryError(
+            f"{name}: its voxels ({frames.describe_grid(mask)}) are not those of segmentation "
+            f"{segmentation.GetName()}; use a segmentation of its own or ask for resampling"
+        )
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*segment_term.color)
@@ -127,6 +128,14 @@ def update_segment(segmentation: Any, segment_id: str, mask: sitk.Image) -> None
     segmentation.Modified()
 
 
+def on_lattice(segmentation: Any, mask: sitk.Image) -> sitk.Image:
+    """`mask` where its voxels are those of the segmentation, else the nearest voxels on the segmentation's own."""
+    target = _reference_lattice(segmentation)
+    if target.offset_of(_lattice_of(mask)) is not None:
+        return mask
+    return sitk.Resample(mask, target.empty_image(), sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
+
+
 def segment_mask(segmentation: Any, segment_id: str, reference: sitk.Image | None = None) -> sitk.Image:
     """The mask (uint8, 0 and 1) of a segment, on the segmentation's grid or on that of `reference`.
 
@@ -147,6 +156,59 @@ def segment_mask(segmentation: Any, segment_id: str, reference: sitk.Image | Non
     if offset is None:
         return sitk.Resample(part, result, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
     return _pasted(part, result, offset)
+
+
+def segment_box(segmentation: Any, segment_id: str, padding_voxels: int = 2) -> sitk.Image:
+    """The mask (uint8, 0 and 1) of a segment, cut to the box that it fills and some voxels around.
+
+    An empty segment gives a single voxel that is 0. Raises GeometryError for an unknown segment.
+    """
+    part = _filled_part(segmentation, segment_id)
+    if part is None:
+        return sitk.Image([1, 1, 1], sitk.sitkUInt8)
+    return sitk.ConstantPad(part, [padding_voxels] * 3, [padding_voxels] * 3, 0)
+
+
+def segment_hash(segmentation: Any, segment_id: str) -> str:
+    """SHA-256 (hexadecimal) of which voxels of the segmentation's lattice a segment fills.
+
+    The same voxels give the same hash, also after saving and opening, where the geometry may change in its last bits.
+    Raises GeometryError for an unknown segment.
+    """
+    part = _filled_part(segmentation, segment_id)
+    if part is None:
+        return hashlib.sha256(b"empty").hexdigest()
+    offset = _reference_lattice(segmentation).offset_of(_lattice_of(part))
+    place = frames.index_to_ras_matrix(part).round(3) if offset is None else offset
+    digest = hashlib.sha256(f"{place.tolist()} {part.GetSize()}".encode())
+    digest.update(np.ravel(sitk.GetArrayViewFromImage(part)).data)
+    return digest.hexdigest()
+
+
+def reference_grid(segmentation: Any) -> sitk.Image:
+    """An empty mask on the lattice that a segmentation was made for; raises GeometryError where it has none."""
+    return _reference_lattice(segmentation).empty_image()
+
+
+def remove_segment(segmentation: Any, segment_id: str) -> None:
+    """Remove a segment; raises GeometryError for an unknown one."""
+    _segment(segmentation, segment_id)
+    segmentation.GetSegmentation().RemoveSegment(segment_id)
+
+
+def rename_segment(segmentation: Any, segment_id: str, name: str) -> None:
+    """Give a segment another name; its id stays. Raises GeometryError for an unknown segment."""
+    _segment(segmentation, segment_id).SetName(name)
+
+
+def set_segment_tag(segmentation: Any, segment_id: str, tag: str, value: str) -> None:
+    """Write something about a segment into it; raises GeometryError for an unknown one."""
+    _segment(segmentation, segment_id).SetTag(tag, value)
+
+
+def segment_tag(segmentation: Any, segment_id: str, tag: str) -> str:
+    """What `set_segment_tag` wrote; empty where nothing."""
+    return _tag(_segment(segmentation, segment_id), tag)
 
 
 def segment_ids(segmentation: Any, kind: str | None = None) -> list[str]:
@@ -236,6 +298,18 @@ def _labelmap(mask: sitk.Image, target: _Lattice) -> Any:
     values = vtk_to_numpy(labelmap.GetPointData().GetScalars())
     values[:] = inside[box].ravel()
     return labelmap
+
+
+def _filled_part(segmentation: Any, segment_id: str) -> sitk.Image | None:
+    """The mask of a segment cut to the box that it fills; None for an empty one."""
+    _segment(segmentation, segment_id)
+    stored = slicer.vtkOrientedImageData()
+    segmentation.GetBinaryLabelmapRepresentation(segment_id, stored)
+    if stored.IsEmpty():
+        return None
+    whole = _image_of_labelmap(stored)
+    box = _filled_box(sitk.GetArrayViewFromImage(whole) != 0)
+    return None if box is None else whole[tuple(reversed(box))]
 
 
 def _filled_box(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:

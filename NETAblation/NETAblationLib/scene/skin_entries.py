@@ -15,8 +15,8 @@ import slicer
 import vtk
 
 from ..core.entries import COLOR_STEP, ENTRY_COLORS, SCORE_ARRAY, Entry, SkinRating
-from . import documents, surfaces
-from .cases import CaseScene, start_empty
+from . import documents, startup, surfaces
+from .cases import CaseScene
 from .probes import add_probe
 from .provenance import Provenance, nodes_with_role
 
@@ -68,8 +68,8 @@ def save_access_scene(
     document: Mapping[str, Any],
 ) -> Path:
     """Save a scene with image, liver, tumor, the colored skin and the best ways; outside the application only."""
-    start_empty()
-    case = CaseScene(image, image=image, liver=liver)
+    startup.start_empty()
+    case = CaseScene.create(image, image=image, liver=liver)
     case.add_lesion("Lesion", tumor)
     inputs = tuple(node for node in (case.volume, case.before) if node is not None)
     exact = documents.add_document(document, "Lesion access", Provenance("access", inputs=inputs), schema="access")

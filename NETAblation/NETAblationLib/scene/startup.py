@@ -121,6 +121,12 @@ def start() -> HeadlessSlicer | None:
     return _running
 
 
+def start_empty() -> None:
+    """Start headless Slicer with an empty scene; inside the application the scene is left alone."""
+    if start() is not None:
+        slicer.mrmlScene.Clear(False)
+
+
 def _start_application_logic(scene: Any, temporary_folder: Path) -> Any:
     logic = slicer.vtkSlicerApplicationLogic()
     logic.SetTemporaryPath(str(temporary_folder))

@@ -73,6 +73,11 @@ def add_surface(
     return _add_model(data, name, provenance, color, opacity)
 
 
+def update_surface(node: Any, surface: Surface) -> None:
+    """Put another surface in the place of a model's; point scalars do not outlive that."""
+    node.SetAndObservePolyData(polydata(surface))
+
+
 def add_margin_surface(
     surface: Surface,
     signed_margin_mm: npt.ArrayLike,

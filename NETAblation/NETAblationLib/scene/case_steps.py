@@ -1,0 +1,136 @@
+"""The steps of a procedure in their order, and how far each has come: what the home panel shows.
+
+A step is to do, done, stale (an input of its result changed since) or a problem. It is read off the scene each time,
+so that it is always true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from . import segmentations
+from .cases import CaseScene, LesionNodes
+from .provenance import is_stale, stale_reason
+
+TO_DO, DONE, STALE, PROBLEM = "to do", "done", "stale", "problem"
+
+#: Kinds of segments that a probe's path must not touch; with at least one of them paths can be checked.
+_OBSTACLE_KINDS = frozenset({"bone", "rib", "spine", "lung", "skin"})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `key` for programs, `title` for people, `state` (see this module) and why, in a sentence."""
+
+    key: str
+    title: str
+    state: str
+    reason: str
+
+
+def case_steps(case: CaseScene | None) -> list[Step]:
+    """All steps of the procedure, in order; without a case all are to do."""
+    if case is None:
+        begin = "choose the planning image"
+        return [Step(key, title, TO_DO, begin) for key, title in _TITLES.items()]
+    lesions = list(case.lesions.values())
+    return [
+        _images(case),
+        _liver(case),
+        _of_lesions(lesions),
+        _obstacles(case),
+        _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no lesion has a plan yet"),
+        _post_image(case),
+        _fusion(case),
+        _per_lesion("zones", lesions, [lesion.zone_model for lesion in lesions], "no ablation zone is drawn yet"),
+        _per_lesion("margin", lesions, [lesion.margin_node for lesion in lesions], "no margin is measured yet"),
+    ]
+
+
+_TITLES = {
+    "images": "Planning image",
+    "liver": "Liver",
+    "lesions": "Lesions",
+    "obstacles": "Organs at risk",
+    "plan": "Probes",
+    "post_image": "Image after ablation",
+    "fusion": "Fusion",
+    "zones": "Ablation zones",
+    "margin": "Margins",
+}
+
+
+def _step(key: str, state: str, reason: str) -> Step:
+    return Step(key, _TITLES[key], state, reason)
+
+
+def _images(case: CaseScene) -> Step:
+    if case.volume is None:
+        return _step("images", PROBLEM, "the planning image is not in the scene; only masks are")
+    more = len(case.phases)
+    return _step("images", DONE, "one image" if not more else f"{1 + more} images of the planning frame")
+
+
+def _liver(case: CaseScene) -> Step:
+    if case.liver_model is None:
+        return _step("liver", TO_DO, "segment the liver or take it from a segmentation")
+    return _fresh_or_stale("liver", [case.liver_model], "segmented")
+
+
+def _of_lesions(lesions: list[LesionNodes]) -> Step:
+    if not lesions:
+        return _step("lesions", TO_DO, "draw a line across each metastasis")
+    count = len(lesions)
+    return _fresh_or_stale("lesions", [lesion.tumor_model for lesion in lesions], f"{count} segmented")
+
+
+def _obstacles(case: CaseScene) -> Step:
+    kinds = {
+        segmentations.segment_kind(case.before, segment_id) for segment_id in segmentations.segment_ids(case.before)
+    }
+    found = sorted(kinds & _OBSTACLE_KINDS)
+    if not found:
+        return _step(
+            "obstacles", TO_DO, "bone, lung and skin are found when the probes are planned, or segment them first"
+        )
+    return _step("obstacles", DONE, ", ".join(found))
+
+
+def _post_image(case: CaseScene) -> Step:
+    if case.post_volume is None:
+        return _step("post_image", TO_DO, "choose the image after ablation")
+    return _step("post_image", DONE, "chosen")
+
+
+def _fusion(case: CaseScene) -> Step:
+    if case.post_volume is None or case.transform is None:
+        return _step("fusion", TO_DO, "fuse the images before and after")
+    if is_stale(case.transform):
+        return _step("fusion", STALE, stale_reason(case.transform))
+    document = case.fusion_document() or {}
+    verdict = document.get("verdict")
+    if verdict == "not usable":
+        return _step("fusion", PROBLEM, "not usable: " + "; ".join(document.get("verdict_reasons", ())))
+    error = document.get("estimated_error_mm")
+    words = "fused" if verdict is None else f"fused, {verdict}"
+    return _step("fusion", DONE, words if error is None else f"{words}, error about {error:.1f} mm")
+
+
+def _per_lesion(key: str, lesions: list[LesionNodes], results: list[Any], none_yet: str) -> Step:
+    if not lesions or not any(results):
+        return _step(key, TO_DO, none_yet)
+    missing = [lesion.name for lesion, result in zip(lesions, results, strict=True) if result is None]
+    if missing:
+        return _step(key, TO_DO, f"{len(lesions) - len(missing)} of {len(lesions)}; left: {', '.join(missing)}")
+    return _fresh_or_stale(key, results, f"{len(lesions)} of {len(lesions)}")
+
+
+def _fresh_or_stale(key: str, results: Iterable[Any], done: str) -> Step:
+    for node in results:
+        if node is None:
+            return _step(key, PROBLEM, "a lesion has no surface: its mask is empty")
+        if is_stale(node):
+            return _step(key, STALE, stale_reason(node))
+    return _step(key, DONE, done)
