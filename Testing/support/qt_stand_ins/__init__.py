@@ -18,18 +18,22 @@ def install() -> None:
 
     from NETAblationLib.scene import startup
 
-    from . import ctk_widgets, loader, mrml_widgets, parameter_nodes, python_qt, scripted_modules
+    from . import ctk_widgets, python_qt
 
-    assert loader.QUiLoader is python_qt.qt.QUiLoader
-    assert slicer.qMRMLWidget is mrml_widgets.qMRMLWidget
-    sys.modules["qt"], sys.modules["ctk"] = python_qt.qt, ctk_widgets.ctk
-    sys.modules["slicer.i18n"] = slicer.i18n = scripted_modules.i18n
-    sys.modules["slicer.ScriptedLoadableModule"] = slicer.ScriptedLoadableModule = (
-        scripted_modules.scripted_loadable_module
-    )
-    sys.modules["slicer.parameterNodeWrapper"] = slicer.parameterNodeWrapper = parameter_nodes.parameter_node_wrapper
     headless = startup.start()
-    assert headless is not None, "the stand-ins are not for the application itself"
+    if headless is None:
+        raise ImportError("the stand-ins are not for the application itself")
+    # In this order: each of these modules imports the ones before by the names that Slicer code uses.
+    sys.modules["qt"], sys.modules["ctk"] = python_qt.qt, ctk_widgets.ctk
+    from . import loader, mrml_widgets, translation
+
+    python_qt.qt.QUiLoader = loader.QUiLoader
+    slicer.qMRMLWidget = mrml_widgets.qMRMLWidget
+    sys.modules["slicer.i18n"] = slicer.i18n = translation
+    from . import parameter_node, scripted_module
+
+    sys.modules["slicer.parameterNodeWrapper"] = slicer.parameterNodeWrapper = parameter_node
+    sys.modules["slicer.ScriptedLoadableModule"] = slicer.ScriptedLoadableModule = scripted_module
     from .application import start_application
 
     start_application(headless.application)

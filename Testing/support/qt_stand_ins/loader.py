@@ -9,7 +9,7 @@ import slicer
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from .ctk_widgets import ctk
-from .python_qt import connect, qt
+from .python_qt import connect
 
 _SLICER_PREFIXES = ("ctk", "qMRML", "qSlicer")
 
@@ -63,4 +63,3 @@ def _child(widget: QtCore.QObject, name: str) -> Any:
     return widget.findChild(QtCore.QObject, name)
 
 
-qt.QUiLoader = QUiLoader
