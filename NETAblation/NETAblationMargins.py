@@ -17,7 +17,7 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from NETAblationLib.core.devices import load_catalogue
-from NETAblationLib.scene import fusion_looks, fusion_steps, layouts, margin_steps, next_probe, zone_steps
+from NETAblationLib.scene import fusion_looks, fusion_steps, fusion_views, layouts, margin_steps, next_probe, zone_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.landmarks import BEFORE, LandmarkPairs
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
@@ -51,14 +51,14 @@ class NETAblationMarginsParameterNode:
     """What the user chose in the panel.
 
     blend - how much of the image after is seen, 0 to 1
-    squareMm - edge of the checkerboard's squares
+    squares - number of the checkerboard's squares along each axis
     preset - effort of the fusion
     marginMm - margin asked for
     device - id of the device of the next probe; empty for the first of the catalogue
     """
 
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
-    squareMm: Annotated[float, WithinRange(5.0, 100.0)] = 20.0
+    squares: Annotated[int, WithinRange(2, 30)] = 8
     preset: str = fusion_steps.STANDARD
     marginMm: Annotated[float, WithinRange(1.0, 30.0)] = 5.0
     device: str = ""
@@ -102,6 +102,7 @@ class NETAblationMarginsWidget(Panel):
         ui.flickerButton.connect("toggled(bool)", self.onFlickerToggled)
         ui.checkerboardButton.connect("toggled(bool)", self.onCheckerboard)
         ui.outlinesButton.connect("toggled(bool)", self.onOutlines)
+        ui.gridButton.connect("toggled(bool)", self.onGrid)
         ui.addPairButton.connect("toggled(bool)", self.onPlacePairs)
         ui.removePairButton.connect("clicked()", self.onRemovePair)
         ui.landmarksTable.connect("itemSelectionChanged()", self.onPairSelected)
@@ -208,6 +209,8 @@ class NETAblationMarginsWidget(Panel):
         for button in (self.ui.flickerButton, self.ui.checkerboardButton):
             self.allowKept(button, missing)
         self.ui.blendSlider.enabled = not missing
+        isFused = case is not None and case.transform is not None
+        self.allowKept(self.ui.gridButton, "" if isFused else _("fuse the images first"))
         self.allowKept(self.ui.outlinesButton, fusion_looks.missing_for_outlines(case))
 
     def showLandmarks(self, case):
@@ -346,6 +349,7 @@ class NETAblationMarginsWidget(Panel):
         fusion_steps.apply_fusion(case, inputs, result)
         layouts.set_layout(layouts.FUSION)
         self.ui.checkerboardButton.checked = False
+        self.onGrid(self.ui.gridButton.checked)
         fusion_looks.show_blend(case, self.parameterNode.blend)
 
     # Look
@@ -386,7 +390,7 @@ class NETAblationMarginsWidget(Panel):
             return
         self.ui.flickerButton.checked = False
         with self.attempt(_("The checkerboard cannot be shown.")):
-            board = fusion_looks.Checkerboard.of(self.case, self.parameterNode.squareMm)
+            board = fusion_looks.Checkerboard.of(self.case, self.parameterNode.squares)
             self.startWork(_("Checkerboard"), board.image, self.onBoard)
 
     def onBoard(self, image):
@@ -399,6 +403,12 @@ class NETAblationMarginsWidget(Panel):
         case = self.case
         if case is not None:
             fusion_looks.show_liver_outlines(case, isOn)
+
+    def onGrid(self, isOn):
+        """Show what the fusion does to a regular grid."""
+        case = self.case
+        if case is not None and case.transform is not None:
+            fusion_views.show_deformation_grid(case.transform, case.volume, shown=isOn)
 
     # Landmarks
 

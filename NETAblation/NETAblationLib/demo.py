@@ -25,6 +25,7 @@ from .core.errors import InputError
 from .core.fusion import FusionResult, fuse, write_transform
 from .core.images import write_image
 from .core.lesions import LesionSegmentation, segment_lesion
+from .core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from .core.margins import MarginResult, measure_margin
 from .core.phantom import DigitalPatient, PhantomLesion, make_patient
 from .core.planning import plan_probes
@@ -74,6 +75,7 @@ class _Treated:
     plan: Plan
     zone: LesionSegmentation
     margin: MarginResult
+    likely: MarginDistribution
 
 
 def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressCallback = silent) -> DemoSummary:
@@ -113,7 +115,8 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
             fixed_to_moving=fusion.transform,
             registration_error_mm=fusion.estimated_error_mm,
         )
-        treated.append(_Treated(truth, tumors[number], plans[number], zones[number], margin))
+        likely = _likely(margin, liver, fusion)
+        treated.append(_Treated(truth, tumors[number], plans[number], zones[number], margin, likely))
     _write_results(out, treated)
     save_case(_case(patient, liver, post_liver, treated, fusion), out / "case.json")
     notes = _show(out, patient, liver, treated, fusion, span(progress, 0.85, 1.0))
@@ -121,6 +124,20 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
     write_json(document, out / "summary.json")
     progress(1.0, "done")
     return DemoSummary(document, _lines(document, out))
+
+
+def _likely(margin: MarginResult, liver: sitk.Image, fusion: FusionResult) -> MarginDistribution:
+    """What the true margin of a lesion may be, given how far the fusion says that it is off."""
+    assert margin.surface is not None
+    assert margin.zone_surface is not None
+    return margin_distribution(
+        margin.surface,
+        margin.signed_margin_mm,
+        margin.zone_surface,
+        is_evaluable=margin.is_evaluable,
+        liver=liver,
+        errors=MarginErrors(registration_mm=fusion.estimated_error_mm, resolution_mm=margin.resolution_mm),
+    )
 
 
 def _folder(out: Path) -> Path:
@@ -202,7 +219,12 @@ def _write_results(out: Path, treated: list[_Treated]) -> None:
         write_image(lesion.tumor.mask, out / f"{name}.nrrd")
         write_image(lesion.zone.mask, out / f"{name}-zone.nrrd")
         write_json(lesion.plan.to_dict(), out / f"{name}-plan.json")
-        write_json(lesion.margin.to_dict(), out / f"{name}-margin.json")
+        sure = {
+            "mam_interval_90_mm": lesion.likely.mam_interval_90_mm,
+            "probability_mam_at_least": lesion.likely.probability_mam_at_least,
+            "uncertainty": lesion.likely.to_dict(),
+        }
+        write_json({**lesion.margin.to_dict(), **sure}, out / f"{name}-margin.json")
 
 
 def _case(
@@ -270,7 +292,8 @@ def _show(
         shown = pictures.get(ids[name], ())
         for number, picture in enumerate(shown, start=1):
             write_png(picture.png, folder / f"{name}-{number}.png")
-        sections.append(LesionSection(name, lesion.margin, lesion.plan, shown, (_truth_note(lesion),)))
+        note = _truth_note(lesion)
+        sections.append(LesionSection(name, lesion.margin, lesion.plan, shown, (note,), uncertainty=lesion.likely))
     title = f"Ablation margins: digital patient {patient.seed}"
     write_report(render_report(title, sections, fusion=fusion.to_dict(), notes=notes), out)
     return notes
@@ -319,6 +342,10 @@ def _lesion_document(patient: DigitalPatient, lesion: _Treated, fusion: FusionRe
         "fusion_error_mm": _fusion_error_mm(patient, fusion, truth.surface_points(3.0)[0]),
         "mam_mm": margin["mam_mm"],
         "exact_mam_mm": truth.true_mam_mm,
+        "mam_interval_90_mm": lesion.likely.mam_interval_90_mm,
+        "probability_mam_at_least": lesion.likely.probability_mam_at_least,
+        "registration_error_mm": margin["registration_error_mm"],
+        "thinnest_side": margin["direction"]["thinnest"],
         "verdict": margin["verdict"],
         "residual_direction": margin["residual_margin"]["direction_word"],
     }
@@ -346,7 +373,7 @@ def _fusion_error_mm(patient: DigitalPatient, fusion: FusionResult, points_ras_m
 def _lines(document: Mapping[str, Any], out: Path) -> tuple[str, ...]:
     lines = [
         f"{'lesion':<10}{'kind':<14}{'mm':>5}{'Dice':>7}{'zone':>7}{'probes':>8}{'target %':>10}"
-        f"{'fusion mm':>11}{'MAM mm':>8}{'exact':>7}  verdict"
+        f"{'fusion mm':>11}{'MAM mm':>8}{'90 %':>13}{'exact':>7}  verdict"
     ]
     lines += [_lesion_line(lesion) for lesion in document["lesions"]]
     fusion_error_mm = document["fusion"]["error_in_liver_mm"]
@@ -360,9 +387,14 @@ def _lesion_line(lesion: Mapping[str, Any]) -> str:
     return (
         f"{lesion['name']:<10}{lesion['kind']:<14}{lesion['diameter_mm']:>5.0f}{lesion['tumor_dice']:>7.2f}"
         f"{lesion['zone_dice']:>7.2f}{lesion['probe_count']:>8}{100 * lesion['target_coverage_fraction']:>10.1f}"
-        f"{lesion['fusion_error_mm']:>11.2f}{_short(lesion['mam_mm']):>8}{_short(lesion['exact_mam_mm']):>7}"
+        f"{lesion['fusion_error_mm']:>11.2f}{_short(lesion['mam_mm']):>8}"
+        f"{_interval(lesion['mam_interval_90_mm']):>13}{_short(lesion['exact_mam_mm']):>7}"
         f"  {lesion['verdict']}"
     )
+
+
+def _interval(ends_mm: list[float] | None) -> str:
+    return "-" if ends_mm is None else f"{ends_mm[0]:.1f} to {ends_mm[1]:.1f}"
 
 
 def _short(value: float | None) -> str:

@@ -11,9 +11,11 @@ import pytest
 
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import InputError
+from NETAblationLib.core.margin_uncertainty import MarginErrors, margin_distribution
 from NETAblationLib.core.margins import measure_margin
+from NETAblationLib.core.plan_margin import margin_against_plan
 from NETAblationLib.core.planning import Plan
-from NETAblationLib.core.probes import Probe, ablation_at_tip
+from NETAblationLib.core.probes import Ablation, Probe, ablation_at_tip
 from NETAblationLib.core.report import LesionSection, Picture, margin_histogram_svg, render_report, write_report
 from support import shapes
 
@@ -68,6 +70,26 @@ def test_numbers_of_the_margin_are_on_the_page(margin):
     assert f"{100 * margin.surface_fraction['below_0']:.1f} %" in page
     assert "not covered (below 0 mm)" in page
     assert margin.verdict in page
+
+
+def test_how_sure_and_which_side_are_on_the_page(margin):
+    likely = margin_distribution(
+        margin.surface, margin.signed_margin_mm, margin.zone_surface, errors=MarginErrors(registration_mm=2.3)
+    )
+    around = Ablation("any", (0.3, 0.1, -0.2), 30.0, 30.0)
+    probe = Probe((0.3, 0.1, 90.0), (0.3, 0.1, -10.0), (around,))
+    compared = margin_against_plan(margin.surface, margin.signed_margin_mm, [probe])
+    page = render_report("Case", [LesionSection("one", margin, uncertainty=likely, against_plan=compared)])
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.open == []
+    low, high = likely.mam_interval_90_mm
+    assert f"from {low:.1f} to {high:.1f} mm" in page
+    assert f"{100 * likely.probability_mam_at_least['0']:.1f} %" in page
+    assert "registration error of 2.3 mm at this lesion" in page
+    assert "Thinnest: left" in page
+    assert f"worst {compared.worst_difference_mm:+.1f} mm left" in page
+    assert "areas true" in page
 
 
 def test_histogram_shares_are_those_of_the_shifted_spheres(margin):

@@ -16,6 +16,7 @@ from NETAblationLib.core.margins import measure_margin
 from NETAblationLib.scene import (
     fusion_looks,
     fusion_steps,
+    fusion_views,
     landmarks,
     margin_steps,
     next_probe,
@@ -422,18 +423,21 @@ def test_blend_and_flicker_in_all_views(case, slice_nodes):
 
 def test_checkerboard_shows_both_images_in_turn(case, motion, small_patient, slice_nodes):
     fused(case, motion)
-    board = fusion_looks.Checkerboard.of(case, 40.0)
+    board = fusion_looks.Checkerboard.of(case, 8)
     image = board.image()
     values = sitk.GetArrayFromImage(image)
-    before = sitk.GetArrayViewFromImage(small_patient.portal)
-    after = sitk.GetArrayFromImage(
-        sitk.Resample(small_patient.post, small_patient.portal, case.fixed_to_moving(), sitk.sitkLinear, -1024.0)
-    )
-    is_before, is_after = values == before, values == after
+    lower, upper = board.window
+    moved = sitk.Resample(small_patient.post, small_patient.portal, case.fixed_to_moving(), sitk.sitkLinear, -1024.0)
+    shown = [
+        np.clip((sitk.GetArrayFromImage(part) - lower) / (upper - lower), 0, 1)
+        for part in (small_patient.portal, moved)
+    ]
+    is_before, is_after = (np.isclose(values, part, atol=1e-5) for part in shown)
     assert 0.3 < is_before.mean() < 0.9
     assert (is_before | is_after).mean() > 0.99
+    fusion_looks.show_checkerboard(case, image)
     volume = fusion_looks.show_checkerboard(case, image)
-    assert fusion_looks.show_checkerboard(case, image) is volume
+    assert provenance.nodes_with_role(fusion_views.CHECKERBOARD_ROLE) == [volume]
     assert slice_nodes[0][1].GetBackgroundVolumeID() == volume.GetID()
 
 

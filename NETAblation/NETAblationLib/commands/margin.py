@@ -115,6 +115,7 @@ def run_margin(options: argparse.Namespace) -> None:
         "zones": lesions_of_zones(zone, {"tumor": tumor, **others}, transform),
     }
     assert result.surface is not None
+    compared = None
     if planned is not None:
         compared = margin_against_plan(result.surface, result.signed_margin_mm, planned, result.is_evaluable)
         document["against_plan"] = compared.to_dict()
@@ -134,6 +135,8 @@ def run_margin(options: argparse.Namespace) -> None:
                 post_image=post_image,
                 scene_file=options.scene,
                 report_folder=options.report,
+                uncertainty=likely,
+                against_plan=compared,
             )
     else:
         notes = []

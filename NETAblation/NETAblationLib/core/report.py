@@ -19,22 +19,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .devices import Device, load_catalogue
-from .errors import InputError
+from .errors import GeometryError, InputError
+from .margin_directions import SIDES, direction_text
+from .margin_map import MARGIN_CLASSES, margin_map_svg
+from .plan_margin import PlanComparison, plan_margin_text
 
 if TYPE_CHECKING:
+    from .margin_uncertainty import MarginDistribution
     from .margins import MarginResult
     from .plans import Plan
 
 DISCLAIMER = (
     "Research software, not a medical device. It measures and shows; it gives no dosing advice and "
     "makes no treatment decision. A margin is only as true as the segmentations and the registration under it."
-)
-
-#: Class of a signed margin: lower bound in mm, word, color, hatching (id of an SVG pattern).
-MARGIN_CLASSES = (
-    (-np.inf, "not covered (below 0 mm)", "#c62828", "hatch-red"),
-    (0.0, "0 to 5 mm", "#f9a825", "hatch-amber"),
-    (5.0, "5 mm and more", "#2e7d32", "plain-green"),
 )
 
 _PATTERNS = """<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>
@@ -78,13 +75,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class LesionSection:
-    """What the report says about one lesion."""
+    """What the report says about one lesion.
+
+    `uncertainty` says how sure the margin is, `against_plan` how it compares with the plan, where these were looked
+    into.
+    """
 
     name: str
     margin: MarginResult
     plan: Plan | None = None
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    uncertainty: MarginDistribution | None = None
+    against_plan: PlanComparison | None = None
 
 
 def render_report(
@@ -236,15 +239,104 @@ def _lesion_section(section: LesionSection, catalogue: Mapping[str, Device]) -> 
         f"{_number(document['resolution_mm'], 1)} mm.</p>",
         _warnings([*section.notes, *document.get("warnings", ())]),
         _pictures(section.pictures),
+        _sureness(section),
         f"<h3>Distribution of the margin</h3>{margin_histogram_svg(section.margin)}",
+        _whole_surface(section.margin),
+        _sides(document["direction"]),
         _table(("Share of the evaluable surface", ""), shares, numeric={1}),
         _table(("Share of the shell around the tumor that is ablated", ""), shells, numeric={1}),
     ]
+    if section.against_plan is not None:
+        text = html.escape(plan_margin_text(section.against_plan.to_dict()))
+        parts.append(f"<h3>Achieved and predicted margin</h3><p>{text[0].upper()}{text[1:]}.</p>")
     if section.plan is not None:
         parts += [_plan_table(section.plan), _zone_table(section.plan, catalogue)]
     parts.append(_details("All numbers of this margin (JSON)", document))
     parts.append("</section>")
     return "".join(parts)
+
+
+def _sureness(section: LesionSection) -> str:
+    """What the true MAM may be, by which errors, and how likely it reaches the thresholds."""
+    likely = section.uncertainty
+    if likely is None:
+        return ""
+    interval = likely.mam_interval_90_mm
+    if interval is None:
+        return "<h3>How sure that is</h3><p>No evaluable surface: nothing to be sure of.</p>"
+    rows = [(f"true MAM at least {name} mm", _percent(chance.fraction)) for name, chance in likely.chances.items()]
+    errors = likely.errors
+    source = "nothing" if likely.largest_source is None else likely.largest_source.replace("_", " ")
+    return (
+        "<h3>How sure that is</h3>"
+        f"<p>With 90 % probability the true MAM is from {interval[0]:.1f} to {interval[1]:.1f} mm. "
+        f"{_interval_svg(interval, section.margin.mam_mm)}</p>"
+        f"{_table(('Probability', ''), rows, numeric={1})}"
+        f'<p class="note">From a registration error of {errors.registration_mm:.1f} mm at this lesion, surfaces drawn '
+        f"with a standard deviation of {errors.tumor_segmentation_sd_mm:.1f} mm (tumor) and "
+        f"{errors.zone_segmentation_sd_mm:.1f} mm (zone), and the voxels; most of it is due to: {source}.</p>"
+    )
+
+
+def _interval_svg(interval_mm: Sequence[float], mam_mm: float | None) -> str:
+    """The interval as a bar on the classes of margins, the measured MAM as a line across it."""
+    low, high = min(-2.0, *interval_mm) - 1.0, max(8.0, *interval_mm) + 1.0
+    width, height = 640, 46
+
+    def at(value: float) -> float:
+        return (min(max(value, low), high) - low) / (high - low) * width
+
+    ends = [*(row[0] for row in MARGIN_CLASSES[1:]), high]
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="90 % interval of the MAM">']
+    for (start, word, _, pattern), end in zip(MARGIN_CLASSES, ends, strict=True):
+        x = at(start)
+        parts.append(
+            f'<rect x="{x:.1f}" y="20" width="{at(end) - x:.1f}" height="12" fill="url(#{pattern})" opacity="0.55">'
+            f"<title>{word}</title></rect>"
+        )
+    x, end_x = at(interval_mm[0]), at(interval_mm[1])
+    parts.append(f'<rect x="{x:.1f}" y="22" width="{end_x - x:.1f}" height="8" fill="#1a2330"/>')
+    if mam_mm is not None:
+        place = at(mam_mm)
+        parts.append(
+            f'<line x1="{place:.1f}" x2="{place:.1f}" y1="14" y2="36" stroke="#1a2330" stroke-width="2"/>'
+            f'<text x="{place:.1f}" y="11" font-size="11" text-anchor="middle">measured {mam_mm:.1f}</text>'
+        )
+    limits = [
+        f'<text x="{at(value):.1f}" y="44" font-size="11" text-anchor="middle">{value:.0f} mm</text>'
+        for value in (0.0, 5.0)
+    ]
+    return "".join([*parts, *limits, "</svg>"])
+
+
+def _whole_surface(margin: MarginResult) -> str:
+    try:
+        picture = margin_map_svg(margin)
+    except GeometryError as error:
+        return f'<p class="note">No flat map of the surface: {html.escape(str(error))}</p>'
+    return f"<h3>The whole surface of the tumor, areas true</h3>{picture}"
+
+
+def _sides(direction: Mapping[str, Any]) -> str:
+    """Which side of the tumor is thin."""
+    if not direction:
+        return ""
+    rows = []
+    for name in (name for names in SIDES for name in names):
+        side = direction["sides"][name]
+        rows.append(
+            (
+                name,
+                _number(side["least_mm"], 1),
+                _number(side["p05_mm"], 1),
+                *(_percent(side[share]) for share in ("below_0", "from_0_to_5", "at_least_5")),
+                _swatch(side["least_mm"]),
+            )
+        )
+    header = ("Side", "Least mm", "5th percentile mm", "below 0", "0 to 5", "5 and more", "Class")
+    text = direction_text(direction)
+    table = _table(header, rows, numeric={1, 2, 3, 4, 5}, raw={6})
+    return f"<h3>Which side is thin</h3><p>{html.escape(text[0].upper() + text[1:])}.</p>{table}"
 
 
 def _plan_table(plan: Plan) -> str:

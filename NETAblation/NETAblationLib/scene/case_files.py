@@ -10,10 +10,12 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.lesion_measures import split_labels
+from ..core.margin_uncertainty import MarginDistribution
 from ..core.margins import MarginResult
+from ..core.plan_margin import PlanComparison
 from ..core.plans import Plan
 from ..core.report import LesionSection, render_report, write_report
-from . import segmentations, startup, storage, volumes
+from . import segmentations, startup, storage, surfaces, volumes
 from .case_pictures import pictures_or_note
 from .cases import CaseScene
 from .provenance import is_stale
@@ -38,9 +40,13 @@ def present_margin(
     post_image: sitk.Image | None = None,
     scene_file: Path | None = None,
     report_folder: Path | None = None,
+    uncertainty: MarginDistribution | None = None,
+    against_plan: PlanComparison | None = None,
 ) -> list[str]:
     """Save a measured margin as a scene, as a report with pictures, or both.
 
+    The report says how sure the margin is and how it compares with the plan, where `uncertainty` and `against_plan`
+    are given; the latter is also a second scalar of the margin's model.
     Returns notes for the user, such as that there are no pictures. Outside the application only.
     """
     startup.start_empty()
@@ -49,12 +55,21 @@ def present_margin(
     case.add_after(zone, fixed_to_moving, post_image)
     case.replace_zone(lesion_id, zone)
     case.replace_margin(lesion_id, result)
+    models = case.lesions[lesion_id].margin
+    if against_plan is not None and models is not None:
+        surfaces.add_difference(models.surface, against_plan.difference_mm)
     if scene_file is not None:
         case.save(scene_file)
     if report_folder is None:
         return []
     pictures, notes = pictures_or_note(case, [lesion_id])
-    section = LesionSection("Lesion", result, pictures=pictures.get(lesion_id, ()))
+    section = LesionSection(
+        "Lesion",
+        result,
+        pictures=pictures.get(lesion_id, ()),
+        uncertainty=uncertainty,
+        against_plan=against_plan,
+    )
     write_report(render_report("Ablation margin", [section], notes=notes), report_folder)
     return notes
 

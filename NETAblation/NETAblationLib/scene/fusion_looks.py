@@ -9,58 +9,51 @@ from typing import Any
 import SimpleITK as sitk
 import slicer
 
+from ..core.fusion_images import checkerboard
 from ..core.progress import ProgressCallback, silent
-from . import segmentations, volumes
+from . import nodes, segmentations, volumes
 from .cases import CaseScene
+from .fusion_views import CHECKERBOARD_ROLE
 from .landmarks import AFTER, BEFORE, SIDE_COLORS
-from .provenance import Provenance, describe, nodes_with_role
-
-CHECKERBOARD_ROLE = "checkerboard"
+from .provenance import Provenance, nodes_with_role
 
 
 @dataclass(frozen=True)
 class Checkerboard:
-    """What a checkerboard is made of: the image before, and the one after with the transform to it."""
+    """What a checkerboard is made of: the image before, and the one after with the transform to it.
+
+    `window` holds the values shown black and white, `squares` is their number along each axis.
+    """
 
     before: sitk.Image
     after: sitk.Image
     fixed_to_moving: sitk.Transform
-    square_mm: float
+    window: tuple[float, float]
+    squares: int
 
     @classmethod
-    def of(cls, case: CaseScene, square_mm: float) -> Checkerboard:
-        """Take them out of a case; raises InputError where an image is missing."""
-        transform = case.fixed_to_moving()
-        return cls(
-            case.planning_image(), case.post_image(), transform or sitk.Transform(3, sitk.sitkIdentity), square_mm
-        )
+    def of(cls, case: CaseScene, squares: int) -> Checkerboard:
+        """Take them out of a case, with the window of the image before; raises InputError where an image is missing."""
+        before, after = case.planning_image(), case.post_image()
+        display = case.volume.GetDisplayNode()
+        window = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+        return cls(before, after, case.fixed_to_moving() or sitk.Transform(3, sitk.sitkIdentity), window, squares)
 
     def image(self, progress: ProgressCallback = silent) -> sitk.Image:
-        """Both images in turn on the grid of the one before; touches no node.
-
-        Squares are of whole numbers along each axis, so that their edge is near `square_mm`.
-        """
+        """Both images in turn on the grid of the one before, 0 to 1; touches no node."""
         progress(0.0, "resampling")
         lowest = float(sitk.GetArrayViewFromImage(self.after).min())
-        moved = sitk.Resample(
-            self.after, self.before, self.fixed_to_moving, sitk.sitkLinear, lowest, self.before.GetPixelID()
-        )
-        progress(0.9, "checkerboard")
-        lengths = zip(self.before.GetSize(), self.before.GetSpacing(), strict=True)
-        pattern = [max(1, round(size * spacing / self.square_mm)) for size, spacing in lengths]
-        return sitk.CheckerBoard(self.before, moved, pattern)
+        moved = sitk.Resample(self.after, self.before, self.fixed_to_moving, sitk.sitkLinear, lowest)
+        progress(0.8, "squares")
+        return checkerboard(self.before, moved, self.window, squares=self.squares)
 
 
 def show_checkerboard(case: CaseScene, image: sitk.Image) -> Any:
-    """Show a checkerboard of the case alone in all slice views; returns its volume, which an earlier one's is again."""
+    """Show a checkerboard of the case alone in all slice views; returns its volume, which takes an earlier one's place."""
     inputs = tuple(node for node in (case.volume, case.post_volume, case.transform) if node is not None)
+    nodes.remove_nodes(*nodes_with_role(CHECKERBOARD_ROLE))
     provenance = Provenance(CHECKERBOARD_ROLE, inputs=inputs)
-    volume = next(iter(nodes_with_role(CHECKERBOARD_ROLE)), None)
-    if volume is None:
-        volume = volumes.add_volume(image, "Checkerboard", provenance)
-    else:
-        volumes.update_volume(volume, image)
-        describe(volume, provenance)
+    volume = volumes.add_volume(image, "Before and after, checkerboard", provenance, window=(0.0, 1.0))
     for composite in _composites():
         was_modifying = composite.StartModify()
         composite.SetBackgroundVolumeID(volume.GetID())

@@ -21,9 +21,10 @@ from ..core.margins import DEFAULT_MARGIN_MM, MarginResult, measure_margin
 from ..core.plan_margin import margin_against_plan, plan_margin_text
 from ..core.probes import Probe
 from ..core.progress import ProgressCallback, silent, span
-from . import documents, nodes, segmentations
+from . import documents, nodes, segmentations, surfaces
 from .cases import CaseScene
 from .fusion_steps import lesion_error_mm
+from .margin_plots import CHART_ROLE, SERIES_ROLE, TABLE_ROLE, add_margin_histogram
 from .nodes import LESION
 from .points import point_position
 from .provenance import Provenance, is_stale, nodes_with_role, stale_reason
@@ -211,6 +212,36 @@ def _look_from_outside(camera: Any, point: npt.NDArray[np.float64]) -> None:
     camera.SetPosition((point + offset).tolist())
     camera.EndModify(was_modifying)
     camera.ResetClippingRange()
+
+
+def show_histogram(case: CaseScene, lesion_id: str) -> Any:
+    """Plot how much of the evaluable surface of a lesion has which margin; returns the chart's node.
+
+    Raises InputError where the margin is not measured or nothing is evaluable.
+    """
+    lesion = case.lesions.get(lesion_id)
+    document = margin_document(case, lesion_id)
+    if lesion is None or lesion.margin is None or document is None:
+        raise InputError("measure the margin first")
+    model = lesion.margin.surface
+    evaluable = surfaces.point_scalars(model, surfaces.EVALUABLE) != 0
+    nodes.remove_nodes(*(node for node in _with_lesion(lesion_id, TABLE_ROLE, SERIES_ROLE, CHART_ROLE)))
+    made = add_margin_histogram(
+        surfaces.point_scalars(model, surfaces.SIGNED_MARGIN)[evaluable],
+        surfaces.surface_of(model).point_areas_mm2[evaluable],
+        lesion.name,
+        (lesion.margin_node,),
+        margin_mm=document["margin_mm"],
+    )
+    for node in (made.table, made.series, made.chart):
+        node.SetAttribute(LESION, lesion_id)
+    if slicer.app.layoutManager() is not None:
+        slicer.modules.plots.logic().ShowChartInLayout(made.chart)
+    return made.chart
+
+
+def _with_lesion(lesion_id: str, *roles: str) -> list[Any]:
+    return [node for role in roles for node in nodes_with_role(role) if node.GetAttribute(LESION) == lesion_id]
 
 
 @dataclass(frozen=True)

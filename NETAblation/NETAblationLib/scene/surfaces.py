@@ -26,6 +26,7 @@ from .provenance import Provenance, inputs_of, nodes_with_role
 
 SIGNED_MARGIN = "Signed margin (mm)"
 EVALUABLE = "Evaluable"
+DIFFERENCE = "Achieved less predicted margin (mm)"
 
 MARGIN_ROLE = "margin_surface"
 CONTOUR_ROLE = "margin_contour"
@@ -36,6 +37,9 @@ COLOR_ROLE = "margin_colors"
 BAND_COLORS = ((0.79, 0.10, 0.12), (1.00, 0.76, 0.15), (0.10, 0.62, 0.35))
 NOT_EVALUABLE_COLOR = (0.55, 0.55, 0.58)
 CONTOUR_COLOR = (0.08, 0.08, 0.10)
+
+#: Colors of the difference from the plan: less and more than predicted, white between. User-set.
+_DIFFERENCE_ENDS, _DIFFERENCE_STEPS = ((0.13, 0.30, 0.70), (0.70, 0.10, 0.15)), 41
 
 #: Radius of the lines at 0 mm and at the margin asked for. User-set.
 _CONTOUR_RADII_MM = (0.45, 0.22)
@@ -107,6 +111,49 @@ def add_margin_surface(
         if (model := _add_contour(node, limit_mm, radius_mm)) is not None
     )
     return MarginModels(node, contours, _add_cover(node, surface, evaluable))
+
+
+def add_difference(node: Any, difference_mm: npt.ArrayLike) -> None:
+    """Add what the margin gained or lost against the plan to a margin model, as a scalar beside the margin.
+
+    `difference_mm` has shape (N,), one for each point; the model stays colored by the margin. Raises GeometryError for
+    another length.
+    """
+    _add_point_array(node.GetPolyData(), DIFFERENCE, np.asarray(difference_mm, dtype=np.float64), node.GetName())
+    node.Modified()
+
+
+def show_difference(node: Any, *, shown: bool = True, margin_mm: float = 5.0) -> None:
+    """Color a margin model by what it gained or lost against the plan, or again by the margin.
+
+    The colors run from blue (less than predicted by `margin_mm`) over white to red (more), which color-blind
+    readers tell apart. Raises GeometryError where the model has no difference.
+    """
+    if not shown:
+        _color_by_margin(node, margin_colors(margin_mm), margin_mm)
+        return
+    point_scalars(node, DIFFERENCE)
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(_difference_colors().GetID())
+    display.SetActiveScalar(DIFFERENCE, vtk.vtkAssignAttribute.POINT_DATA)
+    display.SetScalarRange(-margin_mm, margin_mm)
+
+
+def _difference_colors() -> Any:
+    """A table from blue over white to red, made once per scene."""
+    name = "Achieved less predicted margin"
+    for node in nodes_with_role(COLOR_ROLE):
+        if node.GetName() == name:
+            return node
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
+    node.SetAttribute("NETAblation.Role", COLOR_ROLE)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(_DIFFERENCE_STEPS)
+    for index, share in enumerate(np.linspace(-1, 1, _DIFFERENCE_STEPS).tolist()):
+        ends = _DIFFERENCE_ENDS[int(share > 0)]
+        red, green, blue = (1 - abs(share) * (1 - part) for part in ends)
+        node.SetColor(index, f"{share:+.2f}", red, green, blue, 1.0)
+    return node
 
 
 def surface_of(node: Any) -> Surface:

@@ -174,7 +174,9 @@ class ctkSliderWidget(QtWidgets.QWidget):  # noqa: N801
     def _follow(self) -> None:
         span = self._spin_box.maximum - self._spin_box.minimum
         self._is_following = True
-        self._slider.setValue(round(self._STEPS * (self._spin_box.value - self._spin_box.minimum) / span) if span else 0)
+        self._slider.setValue(
+            round(self._STEPS * (self._spin_box.value - self._spin_box.minimum) / span) if span else 0
+        )
         self._is_following = False
 
     def _on_slider(self, step: int) -> None:
