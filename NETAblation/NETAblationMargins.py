@@ -91,7 +91,7 @@ class NETAblationMarginsWidget(Panel):
         for key, text in fusion_steps.PRESETS.items():
             ui.presetComboBox.addItem(_(text), key)
         for device in self.devices.values():
-            ui.deviceComboBox.addItem(device.name, device.id)
+            ui.deviceComboBox.addItem(f"{device.maker} {device.model}", device.id)
         ui.beforeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onBefore)
         ui.afterSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAfter)
         ui.presetComboBox.connect("currentIndexChanged(int)", self.onPreset)

@@ -66,6 +66,7 @@ def dialogs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def panel(scene: Any) -> Iterator[Callable[[str], Any]]:
     """`panel("NETAblationProbes")`: the module's widget, set up and entered on the empty scene."""
     import slicer
+
     from support.qt_stand_ins.application import load_module, unload_widget
 
     opened = []

@@ -34,7 +34,7 @@ def patient():
     matrix = np.eye(4)
     matrix[:3, 3] = MOTION
     back = frames.affine_transform(np.linalg.inv(matrix))
-    zone = shapes.mask_of(shapes.sphere(CENTER + MOTION + [3, 0, 0], 12), grid)
+    zone = shapes.mask_of(shapes.sphere(CENTER + MOTION + np.array([3, 0, 0]), 12), grid)
     moved = sitk.Resample(body, back, sitk.sitkLinear, 0.0)
     inside = sitk.Cast(zone, sitk.sitkFloat32)
     after = sitk.Cast(moved * (1 - inside) + inside * 20, sitk.sitkInt16)
@@ -129,7 +129,7 @@ def test_the_workflow_by_the_buttons(treated, patient, dialogs, tmp_path):
     line = zone_line(widget.lesionId)
     for shift in ([-12, 0, 0], [12, 0, 0]):
         # As placed in the views; the line's own coordinates are those of the image after.
-        line.AddControlPoint(CENTER + MOTION + [3, 0, 0] + shift)
+        line.AddControlPoint(CENTER + MOTION + np.array([3, 0, 0]) + shift)
     finish(widget)
     assert dialogs.shown == []
     assert is_drawn(widget.lesionId)
@@ -206,7 +206,7 @@ def test_landmark_pairs_measure_the_fusion(treated, dialogs):
     pairs.place(BEFORE, CENTER)
     slicer.app.processEvents()
     assert "after" in ui.addPairButton.text
-    pairs.place(AFTER, CENTER + [0, 0, 2.0])
+    pairs.place(AFTER, CENTER + np.array([0, 0, 2.0]))
     slicer.app.processEvents()
     assert ui.landmarksTable.item(0, 2).text() == "2.0"
     ui.addPairButton.click()

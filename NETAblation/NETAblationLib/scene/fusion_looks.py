@@ -49,7 +49,7 @@ class Checkerboard:
 
 
 def show_checkerboard(case: CaseScene, image: sitk.Image) -> Any:
-    """Show a checkerboard of the case alone in all slice views; returns its volume, which takes an earlier one's place."""
+    """Show a checkerboard of the case alone in all slice views; returns its volume; an earlier one goes."""
     inputs = tuple(node for node in (case.volume, case.post_volume, case.transform) if node is not None)
     nodes.remove_nodes(*nodes_with_role(CHECKERBOARD_ROLE))
     provenance = Provenance(CHECKERBOARD_ROLE, inputs=inputs)
