@@ -276,6 +276,20 @@ class ctkDirectoryButton(QtWidgets.QWidget):  # noqa: N801
 
 
 @_published
+class ctkPushButton(QtWidgets.QPushButton):  # noqa: N801
+    """A push button."""
+
+    _header = "Libs/Widgets/ctkPushButton.h"
+
+
+@_published
+class ctkCheckablePushButton(ctkPushButton):  # noqa: N801
+    """A push button with a check box in it; only the state of the button is modelled."""
+
+    _header = "Libs/Widgets/ctkCheckablePushButton.h"
+
+
+@_published
 class ctkMenuButton(QtWidgets.QPushButton):  # noqa: N801
     """A push button with a menu beside it."""
 

@@ -9,7 +9,7 @@ import slicer
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from .ctk_widgets import ctk
-from .python_qt import connect
+from .python_qt import connect, loading
 
 _SLICER_PREFIXES = ("ctk", "qMRML", "qSlicer")
 
@@ -44,7 +44,11 @@ class QUiLoader(QtUiTools.QUiLoader):
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.ReadOnly)
-        widget = super().load(buffer, parent)
+        loading.append(file.fileName())
+        try:
+            widget = super().load(buffer, parent)
+        finally:
+            loading.pop()
         if self._unknown:
             raise RuntimeError(f"{file.fileName()}: no stand-in for {', '.join(sorted(set(self._unknown)))}")
         for connection in () if connections is None else connections.findall("connection"):

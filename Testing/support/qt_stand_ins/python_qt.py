@@ -6,8 +6,10 @@ have. Not modelled: PythonQt's conversions of arguments, its overloads, who owns
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import os
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +28,9 @@ _PYSIDE_ONLY = {"Signal", "Slot", "Property", "QtMsgType"}
 
 #: Items of tables, lists and trees are no QObject, but are as strict about attributes.
 _ITEMS = (QtWidgets.QTableWidgetItem, QtWidgets.QListWidgetItem, QtWidgets.QTreeWidgetItem)
+
+#: Not empty while a .ui file is being loaded.
+loading: list[str] = []
 
 _read_property = QtCore.QObject.property
 _write_property = QtCore.QObject.setProperty
@@ -146,7 +151,12 @@ def _is_cpp_class(cls: type) -> bool:
 
 def _set_attribute(self: Any, name: str, value: Any) -> None:
     """Write a property; new attributes go to instances of Python's own classes only."""
+    if loading and not name.startswith("_") and isinstance(value, QtCore.QObject):
+        return  # PySide's loader makes attributes of the children, PythonQt's does not
     declared = inspect.getattr_static(type(self), name, None)
+    if isinstance(declared, QtCore.Property):
+        _write_property(self, name, value)
+        return
     if declared is not None and hasattr(type(declared), "__set__"):
         declared.__set__(self, value)
         return
@@ -165,7 +175,8 @@ def _get_attribute(self: Any, name: str) -> Any:
         return types.MethodType(connect, self)
     if name == "disconnect":
         return types.MethodType(disconnect, self)
-    return object.__getattribute__(self, name)
+    value = object.__getattribute__(self, name)
+    return _read_property(self, name) if isinstance(value, QtCore.Property) else value
 
 
 def _show_properties(cls: type) -> None:
@@ -179,6 +190,13 @@ def _show_properties(cls: type) -> None:
 def _classes() -> list[type]:
     found = [value for value in vars(qt).values() if isinstance(value, type)]
     return [cls for cls in found if issubclass(cls, QtCore.QObject)]
+
+
+def _keep_constants() -> None:
+    """PySide is built for Pythons whose None, True and False live forever: before 3.12 each call takes a reference."""
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def _fill() -> None:
@@ -200,4 +218,5 @@ def _fill() -> None:
     objects.delete = lambda self: self.deleteLater()
 
 
+_keep_constants()
 _fill()
