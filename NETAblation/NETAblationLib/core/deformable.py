@@ -91,7 +91,7 @@ _ERROR_CALIBRATION = np.float32(1.7)
 _CONVERGED_MM = 0.01
 #: Weight of one landmark, and per mL of swelling tissue that has to keep its volume, both relative to
 #: the strongest pull of the image on any control point. User-set.
-_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 1.0
+_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 0.3
 #: Distance of the points at which volumes are held, in mm: several across the smallest tumor.
 _VOLUME_POINT_MM = 4.0
 #: Blocks that are left out by halves to see how far the result depends on them, in mm.
@@ -143,8 +143,13 @@ def register_deformable(
     rigid: Matrix,
     settings: Settings,
     progress: ProgressCallback = silent,
+    *,
+    with_error: bool = True,
 ) -> Outcome:
-    """Register within the region of `images`, from a rigid (4, 4) start; see the module's head."""
+    """Register within the region of `images`, from a rigid (4, 4) start; see the module's head.
+
+    Without `with_error` no error is estimated (all zero), which saves time.
+    """
     lower, upper = images.region_box_ras_mm
     lattice = Lattice.around(lower, upper, settings.lattice_spacing_mm)
     control = np.zeros((3, *lattice.shape), dtype=np.float32)
@@ -165,7 +170,9 @@ def register_deformable(
         done += level.iterations
     progress(0.97, "estimating the error")
     found = work.compare(control)
-    error_mm = work.half_sample_error(found, control, stiffness)
+    error_mm = np.zeros(work.grid.shape, dtype=np.float32)
+    if with_error:
+        error_mm = work.half_sample_error(found, control, stiffness)
     return Outcome(
         Deformation(rigid, lattice, control),
         rigid_correlation,
@@ -176,7 +183,7 @@ def register_deformable(
         stiffened,
         found.correlation,
         found.weight,
-        work.left_out_landmark_errors(found, control, stiffness),
+        work.left_out_landmark_errors(found, control, stiffness) if with_error else np.zeros(0),
     )
 
 
@@ -202,8 +209,9 @@ class _Work:
         if images.landmarks is not None:
             self._at_landmarks = lattice.at(images.landmarks.fixed_ras_mm).astype(np.float32)
             back = np.linalg.inv(rigid).astype(np.float64)
-            self._pulls = (frames.apply_matrix(back, images.landmarks.moving_ras_mm) - images.landmarks.fixed_ras_mm)
+            self._pulls = frames.apply_matrix(back, images.landmarks.moving_ras_mm) - images.landmarks.fixed_ras_mm
         self._keep_volume = images.keep_volume
+        self._stiff: tuple[sp.bsr_matrix, sp.csr_matrix] | None = None
 
     def compare(self, control: FloatArray) -> LocalMatch:
         """Local correlation with the moving image carried over by a displacement."""
@@ -280,21 +288,26 @@ class _Work:
             miss = self._pulls[used] - self._at_landmarks[used] @ control.reshape(3, size).T
             pull = pull + (at.T @ (miss * np.sqrt(_LANDMARK_WEIGHT * scale))).T.reshape(control.shape)
             normal = normal + sp.kron(at.T @ at, np.eye(3), format="bsr").astype(np.float32)
-        points = self._kept_points(control)
-        if len(points):
-            divergence = self._lattice.divergence_at(points)
-            weight = _VOLUME_WEIGHT * scale * _VOLUME_POINT_MM**3
-            flat = control.reshape(3, size).T.ravel().astype(np.float64)
+        if self._keep_volume:
+            weight = np.float32(_VOLUME_WEIGHT * scale)
+            squared, divergence = self._swelling(control)
+            flat = control.reshape(3, size).T.ravel()
             swelling = divergence.T @ (divergence @ flat) * weight
             pull = pull - swelling.reshape(size, 3).T.reshape(control.shape)
-            normal = normal + (divergence.T @ divergence * weight).tobsr((3, 3)).astype(np.float32)
+            normal = normal + squared * weight
         return normal, pull.astype(np.float32)
+
+    def _swelling(self, control: FloatArray) -> tuple[sp.bsr_matrix, sp.csr_matrix]:
+        """Squared divergence as a quadratic form, and the divergence at all points; found once a level."""
+        if self._stiff is None:
+            root = np.float32(_VOLUME_POINT_MM**1.5)
+            divergence = (self._lattice.divergence_at(self._kept_points(control)) * root).astype(np.float32)
+            self._stiff = (divergence.T @ divergence).tobsr((3, 3)), divergence
+        return self._stiff
 
     def _kept_points(self, control: FloatArray) -> Points:
         """Points (N, 3) of the fixed frame within tissue that must neither shrink nor swell."""
         grid = WorkingGrid.over(*self._lattice.box_ras_mm, _VOLUME_POINT_MM)
-        if not self._keep_volume:
-            return np.zeros((0, 3))
         points = grid.points()
         displacement = self._lattice.evaluate(control, grid).reshape(3, -1).T
         moved = frames.apply_matrix(self._rigid, points + displacement)

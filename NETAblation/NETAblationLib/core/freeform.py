@@ -127,9 +127,7 @@ class Lattice:
 
     def divergence_at(self, points_ras_mm: Points) -> sp.csr_matrix:
         """div u (N, 3 size) at points (N, 3); columns are control points times R, A, S."""
-        parts = [
-            sp.kron(self.at(points_ras_mm, axis), np.eye(1, 3, axis), format="csr") for axis in range(3)
-        ]
+        parts = [sp.kron(self.at(points_ras_mm, axis), np.eye(1, 3, axis), format="csr") for axis in range(3)]
         return (parts[0] + parts[1] + parts[2]).tocsr()
 
     @cached_property

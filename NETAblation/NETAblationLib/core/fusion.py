@@ -42,13 +42,13 @@ from .fusion_inputs import (
 )
 from .fusion_quality import (
     LiverAgreement,
-    MotionFigures,
     error_within,
     liver_agreement,
     motion_figures,
     stored_jacobian,
     volume_change,
 )
+from .fusion_verdict import Findings, Judgment, judge
 from .images import as_mask, image_hash
 from .progress import ProgressCallback, silent, span
 from .rigid import RigidResult, best_rigid_fit, register_rigid, rotation_degrees
@@ -72,14 +72,6 @@ _CROP_PAD_MM = 30.0
 #: every 28 mm is then within 0.02 mm of it.
 _FIELD_SPACING_MM = 4.0
 
-#: Below these a fusion is not called good. No published source; user-set. Registrations of the
-#: liver that are in clinical use reach a Dice of 0.88 and more (PMC4428967; Elhawary et al.,
-#: Acad Radiol 2010;17:1334: 0.97).
-_MIN_CORRELATION, _MIN_DICE = 0.35, 0.9
-#: Above these a warning too: a surface that far off, and a Jacobian that leaves tissue this much
-#: smaller, say that the fusion went wrong somewhere. User-set.
-_MAX_SURFACE_DISTANCE_MM, _MIN_JACOBIAN = 3.0, 0.3
-_MAX_ERROR_MM = 2.0
 #: A deformation that goes farther, in mm, is a failure: the liver's own motion beyond the rigid part stays
 #: below that (breathing takes the whole of it up to 25 mm). User-set.
 _MAX_DISPLACEMENT_MM = 40.0
@@ -98,10 +90,15 @@ class FusionResult:
     part alone. Correlations are means of the local correlation (-1..1) in the liver, or in the
     body without one, with the rigid part alone and with all. `jacobian_*`, `folded_fraction` and
     `displacement_*_mm` (beyond the rigid part) hold for the same region. The livers' figures are
-    None unless both were given. `estimated_error_mm` is the mean standard error of the
-    displacement there, from half samples of the image; an error that all parts of the image have
-    in common, such as a wrong liver mask, does not show in it. `excluded_error_mm` holds the
-    same estimate where it matters most, for each mask of `exclude`.
+    None unless both were given. `estimated_error_mm` is the likeliest mean error there and
+    `error_bound_90_mm` what it stays below with a probability of 90 % (:mod:`.fusion_error`);
+    `lesion_error_mm` and `lesion_error_bound_90_mm` are the same within 20 mm of each mask of `exclude`,
+    `excluded_error_mm` is the error of half samples in the mask itself, and
+    `excluded_volume_change_fraction` by how much it swells. `inverse_consistency_mm` is the mean distance
+    from a point to where there and back takes it, `field_jacobian_min` the smallest Jacobian anywhere in
+    the stored field. `landmark_tre_mm` is the error at each landmark when all others pull. `verdict` is
+    "good", "doubtful" or "not usable", for `verdict_reasons`; `is_rigid_only` where the deformable part
+    failed and was left out.
     """
 
     transform: sitk.Transform = field(repr=False)
@@ -171,12 +168,15 @@ def fuse(
     fixed liver the fusion works on it and its rim, without any liver on the whole body. Masks of
     `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
     grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
+    Those of at most 200 mL keep their volume. `landmarks` are pairs of a fixed and a moving point
+    (3,), RAS mm, that pull the result. `preset` is "fast", "standard" or "fine".
     The same input gives the same result. To cancel, `progress` raises
     :class:`~.errors.Cancelled`, which passes through.
 
     Raises ImageReadError for an image that is not 3D, scalar and finite, InputError for a
     constant image, EmptyMaskError for an empty mask, GeometryError for a mask on another grid,
-    images too thin or too far apart, and where no overlap is found.
+    images too thin or too far apart, and where no overlap is found. InputError too for an unknown
+    preset and for landmarks that are no pairs of points.
     """
     start = time.perf_counter()
     settings = Settings.preset(preset)
@@ -185,7 +185,7 @@ def fuse(
     fixed_liver, moving_liver = check_inputs(fixed, moving, fixed_liver, moving_liver)
     fixed_usable, moving_usable = usable_voxels(fixed, moving, exclude)
     bodies = _Bodies(fixed, moving, fixed_usable, moving_usable)
-    found = _rigid_start(bodies, fixed_liver, moving_liver, span(progress, 0.05, 0.3))
+    found = _rigid_start(bodies, fixed_liver, moving_liver, pairs, span(progress, 0.05, 0.3))
     region, core, rim_mm = _region(bodies, fixed_liver, moving_liver, found.fixed_to_moving)
     images = _cut(bodies, core, rim_mm, found.fixed_to_moving)
     images = replace(images, landmarks=pairs, keep_volume=_kept_volumes(fixed, exclude))
@@ -224,7 +224,11 @@ class _Bodies:
 
 
 def _rigid_start(
-    bodies: _Bodies, fixed_liver: sitk.Image | None, moving_liver: sitk.Image | None, progress: ProgressCallback
+    bodies: _Bodies,
+    fixed_liver: sitk.Image | None,
+    moving_liver: sitk.Image | None,
+    landmarks: Landmarks | None,
+    progress: ProgressCallback,
 ) -> RigidResult:
     coarse = [_coarse(bodies.fixed, bodies.fixed_usable), _coarse(bodies.moving, bodies.moving_usable)]
     progress(0.05, "aligning rigidly")
@@ -241,6 +245,8 @@ def _rigid_start(
         starts = [centers, (origin, origin), (boxes[0], boxes[1])]
         region = fixed_body if fixed_liver is None else liver_region(fixed_liver, 4.0)
         both = False
+    if landmarks is not None:
+        starts.append((landmarks.fixed_ras_mm.mean(axis=0), landmarks.moving_ras_mm.mean(axis=0)))
     if fixed_liver is not None:
         region = _grown(*region, _RIGID_RIM_MM)
     samples = [prepare(gray_scale(image), usable, _RIGID_SMOOTHING_MM) for image, usable in coarse]
@@ -333,9 +339,7 @@ def _reason_to_stay_rigid(outcome: Outcome) -> str | None:
     """Why the deformable part is not trusted: it made the images less alike, folds, or moves too far."""
     deformation = outcome.deformation
     if outcome.correlation < outcome.rigid_correlation:
-        return (
-            f"it lowered the local correlation from {outcome.rigid_correlation:.2f} to {outcome.correlation:.2f}"
-        )
+        return f"it lowered the local correlation from {outcome.rigid_correlation:.2f} to {outcome.correlation:.2f}"
     grid = WorkingGrid.over(*deformation.lattice.box_ras_mm, _FIELD_SPACING_MM)
     displacement = deformation.lattice.evaluate(deformation.control_mm, grid)
     farthest = float(np.linalg.norm(displacement, axis=0).max())
@@ -353,7 +357,8 @@ def _corners(grid: WorkingGrid, pad_mm: float) -> Points:
 
 def _refined_rigid(images: Prepared, rigid: Matrix, settings: Settings, progress: ProgressCallback) -> Matrix:
     """The rigid part of a first, coarse deformable pass: what is left to deform gets smaller."""
-    outcome = register_deformable(images, rigid, settings.coarse(), progress)
+    free = replace(images, keep_volume=())
+    outcome = register_deformable(free, rigid, settings.coarse(), progress, with_error=False)
     deformation = outcome.deformation
     grid = outcome.grid
     _, core = images.region_on(grid)
@@ -380,13 +385,32 @@ def _result(
     deformation = outcome.deformation
     _, core = images.region_on(outcome.grid)
     motion = motion_figures(deformation, outcome.grid, core)
+    transform, rigid, stored_min = _transforms(deformation)
     agreements: list[LiverAgreement | None] = [None, None]
     if livers[0] is not None and livers[1] is not None:
         agreements = [liver_agreement(livers[0], livers[1], deformation, rigid_only=only) for only in (True, False)]
     lesions = _lesion_signs(outcome, bodies, exclude, inverse_mm, core, agreements[1])
     signs = signs_of(outcome, inverse_mm, core, agreements[1])
     assert signs is not None
-    error = LIVER_MODEL.estimate_mm(signs)
+    bound_mm = LIVER_MODEL.bound_mm(signs)
+    lesion_bounds = [None if s is None else LESION_MODEL.bound_mm(s) for s in lesions]
+    near_bounds = [bound for bound in lesion_bounds if bound is not None]
+    landmark_errors = outcome.landmark_errors_mm
+    landmark_mean_mm = float(landmark_errors.mean()) if len(landmark_errors) else None
+    judgment = judge(
+        Findings(
+            region,
+            max(near_bounds, default=bound_mm),
+            bool(near_bounds),
+            outcome.correlation,
+            min(motion.jacobian_min, stored_min),
+            outcome.usable_fraction,
+            agreements[1],
+            landmark_mean_mm,
+            len(landmark_errors),
+            fallen_back,
+        )
+    )
     center = outcome.grid.points(core).mean(axis=0)
     hashes: dict[str, Any] = {
         "fixed": image_hash(bodies.fixed),
@@ -395,7 +419,6 @@ def _result(
         "moving_liver": None if livers[1] is None else image_hash(livers[1]),
         "exclude": [image_hash(mask) for mask in exclude],
     }
-    transform, rigid, stored_min = _transforms(deformation)
     progress(1.0, "fused")
     return FusionResult(
         transform=transform,
@@ -410,29 +433,31 @@ def _result(
         jacobian_min=motion.jacobian_min,
         jacobian_max=motion.jacobian_max,
         folded_fraction=motion.folded_fraction,
-        estimated_error_mm=error,
+        estimated_error_mm=LIVER_MODEL.estimate_mm(signs),
         excluded_error_mm=_excluded_errors(outcome, bodies, exclude),
         liver_dice_rigid=None if agreements[0] is None else agreements[0].dice,
         liver_dice=None if agreements[1] is None else agreements[1].dice,
         liver_surface_distance_rigid_mm=None if agreements[0] is None else agreements[0].surface_distance_mm,
         liver_surface_distance_mm=None if agreements[1] is None else agreements[1].surface_distance_mm,
         usable_fraction=outcome.usable_fraction,
-        warnings=_warnings(outcome, motion, agreements[1], error, region),
+        warnings=_warnings(judgment, region),
         seconds=time.perf_counter() - started,
         parameters=settings.to_dict(),
         input_hashes=hashes,
-        error_bound_90_mm=LIVER_MODEL.bound_mm(signs),
+        error_bound_90_mm=bound_mm,
         lesion_error_mm=tuple(None if s is None else LESION_MODEL.estimate_mm(s) for s in lesions),
-        lesion_error_bound_90_mm=tuple(None if s is None else LESION_MODEL.bound_mm(s) for s in lesions),
+        lesion_error_bound_90_mm=tuple(lesion_bounds),
         inverse_consistency_mm=signs.inverse_mm,
         excluded_volume_change_fraction=tuple(
             volume_change(as_mask(mask), outcome, in_moving_frame=offset_in(mask, bodies.fixed) is None)
             for mask in exclude
         ),
         field_jacobian_min=stored_min,
-        landmark_tre_mm=tuple(outcome.landmark_errors_mm.tolist()),
-        landmark_tre_mean_mm=float(outcome.landmark_errors_mm.mean()) if len(outcome.landmark_errors_mm) else None,
+        landmark_tre_mm=tuple(landmark_errors.tolist()),
+        landmark_tre_mean_mm=landmark_mean_mm,
         is_rigid_only=fallen_back is not None,
+        verdict=judgment.verdict,
+        verdict_reasons=judgment.reasons,
         signs=(signs, *lesions),
     )
 
@@ -461,45 +486,13 @@ def _excluded_errors(outcome: Outcome, bodies: _Bodies, exclude: Sequence[sitk.I
     return tuple(errors)
 
 
-def _warnings(
-    outcome: Outcome, motion: MotionFigures, agreement: LiverAgreement | None, error_mm: float, region: str
-) -> tuple[str, ...]:
-    texts = []
-    if outcome.correlation <= outcome.rigid_correlation:
-        texts.append(
-            f"The deformable part did not improve the local correlation ({outcome.rigid_correlation:.2f} to "
-            f"{outcome.correlation:.2f}): check the fusion by eye before any margin is measured."
-        )
-    if outcome.correlation < _MIN_CORRELATION:
-        texts.append(
-            f"The images agree poorly after fusion (local correlation {outcome.correlation:.2f}, below "
-            f"{_MIN_CORRELATION}): check that both show the same patient and region."
-        )
-    if agreement is not None and agreement.dice < _MIN_DICE:
-        texts.append(
-            f"The livers overlap poorly after fusion (Dice {agreement.dice:.2f}, below {_MIN_DICE}): check both liver "
-            "masks and the fusion."
-        )
-    if agreement is not None and agreement.surface_distance_mm > _MAX_SURFACE_DISTANCE_MM:
-        texts.append(
-            f"The liver surfaces lie {agreement.surface_distance_mm:.1f} mm apart after fusion (mean; above "
-            f"{_MAX_SURFACE_DISTANCE_MM:g} mm): check both liver masks and the fusion."
-        )
-    if motion.jacobian_min < _MIN_JACOBIAN:
-        texts.append(
-            f"The deformation shrinks some tissue to {100 * max(motion.jacobian_min, 0):.0f} % of its volume: check "
-            "the fusion there."
-        )
-    if error_mm > _MAX_ERROR_MM:
-        texts.append(f"The estimated registration error is {error_mm:.1f} mm: margins are uncertain by that much.")
-    if outcome.usable_fraction < _MIN_USABLE_FRACTION:
-        texts.append(
-            f"Only {100 * outcome.usable_fraction:.0f} % of the {region} can be compared (the rest is excluded or lies "
-            "outside of the moving image)."
-        )
+def _warnings(judgment: Judgment, region: str) -> tuple[str, ...]:
     if region == "body":
-        texts.append("No liver was given: the whole body was registered, which is less exact at the liver.")
-    return tuple(texts)
+        return (
+            *judgment.warnings,
+            "No liver was given: the whole body was registered, which is less exact at the liver.",
+        )
+    return judgment.warnings
 
 
 def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform, float]:

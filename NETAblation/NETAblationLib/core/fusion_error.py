@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from .deformable import Deformation, Outcome, Settings, register_deformable
+from .frames import Points
 from .freeform import jacobian_determinant
 from .fusion_inputs import Prepared, sample_mask
 from .fusion_quality import LiverAgreement
@@ -24,8 +25,6 @@ from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
-
-GOOD, DOUBTFUL, NOT_USABLE = "good", "doubtful", "not usable"
 
 #: Surroundings of a lesion in which its error is looked at, in mm: the target of 20 mm.
 _NEAR_MM = 20.0
@@ -103,14 +102,15 @@ def inverse_consistency(
     swapped = Prepared(
         images.moving, images.fixed, images.moving_usable, images.fixed_usable, onto, moved, images.rim_mm
     )
-    back = register_deformable(swapped, np.linalg.inv(deformation.rigid), settings.backward(), progress).deformation
+    start = np.linalg.inv(deformation.rigid).astype(np.float64)
+    back = register_deformable(swapped, start, settings.backward(), progress, with_error=False).deformation
     returned = back.map_points(there, _displacement_at(back, there))
     distance = np.zeros(grid.shape, dtype=np.float32)
     distance[core] = np.linalg.norm(returned - points, axis=1)
     return distance
 
 
-def _displacement_at(deformation: Deformation, points: FloatArray) -> FloatArray:
+def _displacement_at(deformation: Deformation, points: Points) -> Points:
     lattice = deformation.lattice
     return np.asarray(lattice.at(points) @ deformation.control_mm.reshape(3, -1).T, dtype=np.float64)
 

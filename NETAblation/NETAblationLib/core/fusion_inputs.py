@@ -51,13 +51,6 @@ class Landmarks:
     fixed_ras_mm: Points
     moving_ras_mm: Points
 
-    def __post_init__(self) -> None:
-        if len(self.fixed_ras_mm) != len(self.moving_ras_mm):
-            raise InputError(
-                f"landmarks: {len(self.fixed_ras_mm)} points of the fixed, but {len(self.moving_ras_mm)} of the moving "
-                "image: each needs its partner, in the same order"
-            )
-
     @classmethod
     def of(cls, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Landmarks | None:
         """From pairs of points (3,); None for no pairs. Raises InputError for what is no pair of finite points."""
