@@ -10,9 +10,10 @@ import slicer
 from NETAblationLib.core import frames
 from NETAblationLib.scene import fusion_steps, margin_steps, storage, volumes
 from NETAblationLib.scene.cases import CaseScene
+from NETAblationLib.scene.fusion_views import CHECKERBOARD_ROLE
 from NETAblationLib.scene.landmarks import AFTER, BEFORE, LandmarkPairs
 from NETAblationLib.scene.placing import is_drawn
-from NETAblationLib.scene.provenance import Provenance
+from NETAblationLib.scene.provenance import Provenance, nodes_with_role
 from NETAblationLib.scene.zone_steps import zone_line
 from support import shapes
 
@@ -187,7 +188,7 @@ def test_looks_end_each_other(treated, dialogs):
     ui.checkerboardButton.click()
     finish(widget)
     assert not widget.flickerTimer.active
-    assert slicer.mrmlScene.GetFirstNodeByName("Checkerboard") is not None
+    assert len(nodes_with_role(CHECKERBOARD_ROLE)) == 1
     ui.blendSlider.value = 0.25
     assert widget.parameterNode.blend == 0.25
     ui.outlinesButton.click()
