@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from NETAblationLib import cli
 from NETAblationLib.core import frames
 from NETAblationLib.core.images import read_image, write_image
-from support.shapes import grid, half_space, intersection, mask_of, sphere
+from support.shapes import ellipsoid, grid, half_space, intersection, mask_of, sphere
 
 CENTER = np.array([5.0, -8.0, 12.0])
 
@@ -28,6 +28,7 @@ def files(tmp_path_factory):
         "below": intersection(zone, half_space(cut_at, (0, 0, 1))),
         "above": intersection(zone, half_space(cut_at, (0, 0, -1))),
         "zone": zone,
+        "veins": lambda p: np.linalg.norm((p - CENTER)[:, 1:] - [0, 12], axis=1) - 2.5,
     }
     for name, level in shapes.items():
         write_image(mask_of(level, image), folder / f"{name}.nrrd")
@@ -51,7 +52,7 @@ def test_margin_of_two_zones_against_the_plan_beside_another_lesion(files, tmp_p
     zones = [files / "below.nrrd", files / "above.nrrd"]
     other = f"second={files / 'other.nrrd'}"
     run("margin", "--tumor", files / "tumor.nrrd", "--zone", *zones, "--other", other, "--plan", files / "plan.json",
-        "--json", out)  # fmt: skip
+        "--vessels", files / "veins.nrrd", "--json", out)  # fmt: skip
     document = json.loads(out.read_text())
     low, high = document["mam_interval_90_mm"]
     assert low < document["mam_mm"] + 1.0 < high + 1.0
@@ -65,8 +66,18 @@ def test_margin_of_two_zones_against_the_plan_beside_another_lesion(files, tmp_p
     (zone,) = document["zones"]
     assert zone["lesions"] == ["tumor", "second"]
     assert zone["is_confluent"]
+    (vein,) = document["vessels_in_shell"]
+    assert (vein["name"], vein["direction"]) == ("veins", "cranial")
+    assert vein["diameter_mm"] == pytest.approx(5.0, abs=0.6)
+    assert vein["distance_mm"] == pytest.approx(1.5, abs=0.6)
     said = capsys.readouterr().err
-    for words in ("thinnest: anterior", "against the plan", "reaches tumor and second", "true MAM with 90 %"):
+    for words in (
+        "thinnest: anterior",
+        "against the plan",
+        "reaches tumor and second",
+        "true MAM with 90 %",
+        "heat sink",
+    ):
         assert words in said
 
 
@@ -85,3 +96,35 @@ def test_warp_brings_masks_and_points_into_the_fixed_frame(files, tmp_path):
     run("warp", tmp_path / "points.csv", *common, "--out", tmp_path / "back.csv")
     assert np.loadtxt(tmp_path / "back.csv", delimiter=",", skiprows=1) == pytest.approx(np.zeros(3), abs=1e-6)
     assert cli.main(["warp", str(files / "zone.nrrd"), *map(str, common), "--out", str(tmp_path / "z.nrrd")]) == 2
+
+
+def test_plan_proposes_probes_for_what_ablated_zones_leave(tmp_path, capsys):
+    reference = grid((-110, -90, -60), (110, 90, 60), (2.5, 2.5, 2.5))
+    center = np.array([-40.2, 10.4, 2.7])
+    levels = {
+        "body": ellipsoid((0, 0, 0), (105, 85, 300)),
+        "liver": ellipsoid((-40, 10, 0), (50, 55, 50)),
+        "tumor": sphere(center, 10.0),
+        "zone": sphere(center + np.array([8.0, 0, 0]), 15.0),
+    }
+    masks = {name: mask_of(level, reference) for name, level in levels.items()}
+    hu = np.full(reference.GetSize()[::-1], -1000, dtype=np.int16)
+    for name, value in (("body", 30), ("liver", 110), ("tumor", 60)):
+        hu[sitk.GetArrayFromImage(masks[name]) > 0] = value
+    masks["ct"] = sitk.GetImageFromArray(hu)
+    masks["ct"].CopyInformation(reference)
+    for name, image in masks.items():
+        write_image(image, tmp_path / f"{name}.nrrd")
+    pairs = (("image", "ct"), ("tumor", "tumor"), ("liver", "liver"))
+    given = [f"--{name}={tmp_path / file}.nrrd" for name, file in pairs]
+    run("plan", *given, "--ablated", tmp_path / "zone.nrrd", "--out", tmp_path / "next.json")
+    document = json.loads((tmp_path / "next.json").read_text())
+    both = document["with_ablated"]
+    assert both["mam_before_mm"] == pytest.approx(-3.0, abs=1.0)
+    assert both["mam_after_mm"] > both["mam_before_mm"] + 3.0
+    # What is left lies to the left: so do the zones that are proposed.
+    places = [row["center_ras_mm"] for probe in document["probes"] for row in probe["ablations"]]
+    assert np.mean(places, axis=0)[0] < center[0]
+    assert "with what is ablated already" in capsys.readouterr().err
+    words = ["plan", *given, "--ablated-transform", tmp_path / "t.h5", "--out", tmp_path / "p.json"]
+    assert cli.main([str(word) for word in words]) == 2

@@ -333,3 +333,26 @@ def test_progress_rises_to_one_and_can_cancel():
 
     with pytest.raises(Cancelled):
         measure_spheres((2.0, 2.0, 2.0), (0, 0, 0), progress=cancel)
+
+
+def test_a_tumor_that_bulges_out_of_the_liver_is_judged_where_it_lies_deep():
+    """Half of it is out of the liver mask: there, and within the margin of the capsule, no margin is asked for."""
+    image, center = grid(LOW, HIGH, ISO), (0.3, 0.2, 0.1)
+    tumor, zone = mask_of(sphere(center, 10.0), image), mask_of(sphere((-3.7, 0.2, 0.1), 13.0), image)
+    liver = mask_of(half_space((0.3, 0, 0), (1, 0, 0)), image)
+    result = measure_margin(tumor, zone, liver=liver)
+    # Of the sphere, the cap deeper than 5 mm in the liver is evaluable: 5 of 20 mm of its height.
+    assert result.subcapsular_fraction == pytest.approx(15 / 20, abs=0.03)
+    assert any("outside the liver mask" in text for text in result.warnings)
+    # At that cap's rim, 5 mm in and 8.66 mm off the axis, the zone's center is 1 mm aside.
+    assert result.mam_mm == pytest.approx(13.0 - np.hypot(1.0, 75**0.5), abs=0.5)
+    assert result.direction["sides"]["right"]["evaluable_fraction"] == 0.0
+    # Out of the liver, what the zone leaves of the tumor is tumor all the same.
+    assert result.residual_tumor_volume_ml > 0.05
+
+
+def test_a_zone_beside_the_tumor_is_pointed_out():
+    image = grid(LOW, HIGH, ISO)
+    result = measure_margin(mask_of(sphere((-12, 0, 0), 5.0), image), mask_of(sphere((12, 0, 0), 6.0), image))
+    assert any("does not touch the tumor" in text for text in result.warnings)
+    assert result.verdict == "not reached"

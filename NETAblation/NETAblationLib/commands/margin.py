@@ -11,6 +11,7 @@ from .command_line import (
     SCENE_SUFFIXES,
     add_command,
     as_notes,
+    file_and_label,
     in_mm,
     mask_of,
     mask_or_none,
@@ -52,6 +53,15 @@ def add_margin(commands: Any) -> None:
         metavar="NAME=MASK",
         help="other lesions before ablation, to tell which of them share a zone",
     )
+    parser.add_argument(
+        "--vessels",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="MASK",
+        help="vessels before ablation: those of 3 mm and more in the shell of the margin are reported (heat sink)",
+    )
     parser.add_argument("--plan", type=Path, metavar="PLAN.json", help="from `plan`: compare with what it predicts")
     parser.add_argument("--liver", type=Path, metavar="MASK", help="the liver before ablation, for the capsule")
     parser.add_argument("--transform", type=Path, metavar="TRANSFORM.h5", help="from `fuse`; none: masks of one frame")
@@ -82,17 +92,20 @@ def run_margin(options: argparse.Namespace) -> None:
     from ..core.margin_directions import direction_text
     from ..core.margins import measure_margin
     from ..core.plan_margin import margin_against_plan, plan_margin_text
+    from ..core.remainder import rank_remainder
+    from ..core.shell_vessels import vessels_in_shell, vessels_text
     from ..core.trajectories import probes_of_plan
     from ..core.transform_files import read_transform
     from ..core.zone_union import lesions_of_zones, united_mask
 
     inputs = [options.tumor, *options.zone, options.liver, options.transform, options.image, options.post_image]
-    inputs += [options.plan, *(path for _, path in options.other)]
+    inputs += [options.plan, *options.vessels, *(path for _, path in options.other)]
     require_places(inputs, (options.json, ()), (options.scene, SCENE_SUFFIXES))
     require_folder(options.report)
     planned = None if options.plan is None else probes_of_plan(read_json(options.plan))[0]
     tumor, zone = mask_of(options.tumor), united_mask([mask_of(path) for path in options.zone])
     others = {name: mask_of(path) for name, path in options.other}
+    vessels = _vessels_of(options.vessels)
     liver = mask_or_none(options.liver)
     image, post_image = (None if path is None else read_image(path) for path in (options.image, options.post_image))
     transform = None if options.transform is None else read_transform(options.transform)
@@ -112,9 +125,13 @@ def run_margin(options: argparse.Namespace) -> None:
         "mam_interval_90_mm": likely.mam_interval_90_mm,
         "probability_mam_at_least": likely.probability_mam_at_least,
         "uncertainty": likely.to_dict(),
+        "remaining": [piece.to_dict() for piece in rank_remainder(result, tumor)],
         "zones": lesions_of_zones(zone, {"tumor": tumor, **others}, transform),
     }
     assert result.surface is not None
+    sinks = vessels_in_shell(result.surface, vessels, shell_mm=options.margin_mm)
+    if vessels:
+        document["vessels_in_shell"] = [vessel.to_dict() for vessel in sinks]
     compared = None
     if planned is not None:
         compared = margin_against_plan(result.surface, result.signed_margin_mm, planned, result.is_evaluable)
@@ -145,7 +162,9 @@ def run_margin(options: argparse.Namespace) -> None:
             _margin_text(document),
             direction_text(document["direction"]),
             *([plan_margin_text(document["against_plan"])] if planned is not None else []),
+            *_remaining_text(document["remaining"]),
             *_shared_text(document["zones"]),
+            *vessels_text(sinks, options.margin_mm),
             *([] if likely.mam_mm is None else [_likely_text(likely)]),
             *as_notes(document.get("warnings", ())),
             *as_notes(notes),
@@ -192,9 +211,43 @@ def _margin_text(document: Mapping[str, Any]) -> str:
     )
 
 
+def _remaining_text(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The most pressing piece that is left, and how many others there are."""
+    if not pieces:
+        return []
+    first, others = pieces[0], len(pieces) - 1
+    return [
+        f"left: {first['volume_ml']:.2f} ml of {first['kind']} {first['direction']}, up to {first['depth_mm']:.1f} mm "
+        f"from the zone" + (f", and {others} smaller piece(s)" if others else "")
+    ]
+
+
 def _shared_text(zones: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"one zone of {zone['volume_ml']:.1f} ml reaches {' and '.join(zone['lesions'])}"
         for zone in zones
         if zone["is_confluent"]
     ]
+
+
+def _vessels_of(paths: Sequence[Path]) -> dict[str, sitk.Image]:
+    """The masks of vessels by name: that of the file, and of the kind where `vessels` told the kinds apart."""
+
+    from ..core.centerlines import VesselKind
+    from ..core.images import read_labels, require_labels
+
+    masks: dict[str, sitk.Image] = {}
+    for path in paths:
+        file, label = file_and_label(path)
+        stem = file.name.split(".")[0]
+        if label is not None:
+            masks[f"{stem} {label}"] = mask_of(path)
+            continue
+        labels = read_labels(file)
+        kinds = {int(kind): kind.name.lower() for kind in VesselKind}
+        present = [value for value in require_labels(labels, str(file)) if value]
+        if len(present) > 1 and set(present) <= set(kinds):
+            masks.update({f"{stem}: {kinds[value]}": labels == value for value in present})
+        else:
+            masks[stem] = labels != 0
+    return masks

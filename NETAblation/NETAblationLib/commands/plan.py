@@ -15,15 +15,18 @@ from .command_line import (
     as_notes,
     cancelled_by_interrupt,
     in_mm,
+    mask_of,
     positive,
     progress_bar,
     require_places,
     say,
     write_document,
 )
-from .planning_inputs import add_planning_inputs, device_of, input_files, read_inputs
+from .planning_inputs import PlanningInputs, add_planning_inputs, device_of, input_files, read_inputs
 
 if TYPE_CHECKING:
+    from ..core.margins import MarginResult
+    from ..core.plans import Plan
     from ..core.probes import Probe
 
 
@@ -48,6 +51,18 @@ def add_plan(commands: Any) -> None:
         help="keep the probes of this plan, or those of these numbers, and place others beside them",
     )
     parser.add_argument(
+        "--ablated",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="MASK",
+        help="zones already ablated: probes are placed for what they leave of tumor and margin",
+    )
+    parser.add_argument(
+        "--ablated-transform", type=Path, metavar="TRANSFORM.h5", help="from `fuse`; none: zones of the planning frame"
+    )
+    parser.add_argument(
         "--alternatives", type=int, choices=range(4), default=0, metavar="N", help="other plans, 0 to 3 (default 0)"
     )
     parser.add_argument(
@@ -60,21 +75,26 @@ def add_plan(commands: Any) -> None:
 def run_plan(options: argparse.Namespace) -> None:
     """Probes for a tumor."""
     from ..core.planning import plan_alternatives
+    from ..core.remainder import remaining_target
 
     locked_files = [path for path, _ in options.lock]
-    require_places([*input_files(options), *locked_files], (options.out, ()), (options.scene, SCENE_SUFFIXES))
+    zones = [*options.ablated, options.ablated_transform]
+    if options.ablated_transform is not None and not options.ablated:
+        raise InputError("--ablated-transform: belongs to zones of --ablated, which are missing")
+    require_places([*input_files(options), *locked_files, *zones], (options.out, ()), (options.scene, SCENE_SUFFIXES))
     device = device_of(options)
     locked = [probe for path, numbers in options.lock for probe in _probes_of(path, numbers)]
     with progress_bar("plan", options) as bar, cancelled_by_interrupt(bar) as progress:
         given = read_inputs(options)
+        before = _ablated(options, given)
         plans = plan_alternatives(
             given.image,
-            given.tumor,
+            given.tumor if before is None else remaining_target(before, given.tumor),
             given.liver,
             obstacles=given.obstacles,
             no_go=given.no_go,
             device=device,
-            margin_mm=options.margin_mm,
+            margin_mm=options.margin_mm if before is None else 0.0,  # the remainder holds the margin already
             size_factor=options.size_factor,
             locked=locked,
             lobes=given.lobes,
@@ -84,6 +104,8 @@ def run_plan(options: argparse.Namespace) -> None:
             progress=progress,
         )
     document, *others = [plan.to_dict() for plan in plans]
+    if before is not None:
+        document["with_ablated"] = _with_ablated(before, plans[0])
     write_document({**document, "alternatives": others}, options.out)
     if options.scene is not None:
         from ..scene.case_files import save_plan_scene
@@ -92,8 +114,38 @@ def run_plan(options: argparse.Namespace) -> None:
     if options.quiet:
         return
     say(f"{_in_words(document)} -> {options.out}", *_bounds_in_words(document), *_robustness_in_words(document))
+    if before is not None:
+        both = document["with_ablated"]
+        say(f"with what is ablated already: MAM {in_mm(both['mam_before_mm'])} becomes {in_mm(both['mam_after_mm'])}")
     say(*(f"alternative {n}, {other['kind']}: {_in_words(other)}" for n, other in enumerate(others, start=1)))
     say(*as_notes(document["limitations"]), *as_notes(given.notes))
+
+
+def _ablated(options: argparse.Namespace, given: PlanningInputs) -> MarginResult | None:
+    """The margin that the zones already ablated have, where there are such."""
+    if not options.ablated:
+        return None
+    from ..core.margins import measure_margin
+    from ..core.transform_files import read_transform
+    from ..core.zone_union import united_mask
+
+    transform = None if options.ablated_transform is None else read_transform(options.ablated_transform)
+    zone = united_mask([mask_of(path) for path in options.ablated], "ablated zone")
+    return measure_margin(given.tumor, zone, liver=given.liver, fixed_to_moving=transform, margin_mm=options.margin_mm)
+
+
+def _with_ablated(before: MarginResult, plan: Plan) -> dict[str, Any]:
+    """The margin before the probes of a plan and the one expected after them, and what they are placed for."""
+    from ..core.remainder import margin_with_probes_mm
+
+    after = margin_with_probes_mm(before, plan.probes)[before.is_evaluable]
+    return {
+        "margin_mm": before.margin_mm,
+        "mam_before_mm": before.mam_mm,
+        "mam_after_mm": float(after.min()) if len(after) else None,
+        "residual_tumor_volume_ml": before.residual_tumor_volume_ml,
+        "residual_margin_volume_ml": before.residual_margin_volume_ml,
+    }
 
 
 def _in_words(document: Mapping[str, Any]) -> str:
