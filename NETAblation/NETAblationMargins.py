@@ -26,6 +26,8 @@ from NETAblationLib.widgets.tables import Cell, fillTable, selectedKey
 
 #: Each image is seen this long while they flicker, in ms: enough to look, and to see what jumps. User-set.
 FLICKER_MS = 500
+#: Height of the tables' rows, in pixels. User-set.
+ROW_PIXELS = 24
 
 
 class NETAblationMargins(ScriptedLoadableModule):
@@ -82,6 +84,7 @@ class NETAblationMarginsWidget(Panel):
         self.landmarkPlacing = None
         self.zoneDrawing = None
         self.zoneSources = []
+        self.shownLesion = ""
         self.devices = load_catalogue()
         self.toolTips = {}
         self.flickerTimer = qt.QTimer()
@@ -116,6 +119,8 @@ class NETAblationMarginsWidget(Panel):
         for table in (ui.landmarksTable, ui.sharesTable, ui.shellsTable):
             table.horizontalHeader().stretchLastSection = True
             table.verticalHeader().visible = False
+            table.verticalHeader().defaultSectionSize = ROW_PIXELS
+            table.wordWrap = False
         for keys, button in (
             ("Ctrl+Shift+F", ui.fuseButton),
             ("Ctrl+Shift+K", ui.flickerButton),
@@ -223,9 +228,9 @@ class NETAblationMarginsWidget(Panel):
         rows = []
         for number, pair in enumerate(pairs, start=1):
             isWhole = pair.residual_mm is not None
-            state = _("placed") if isWhole else _("click the same place in the other image")
-            rows.append([Cell(str(number)), Cell(state), Cell(f"{pair.residual_mm:.1f}" if isWhole else "")])
-        fillTable(ui.landmarksTable, [str(number) for number in range(len(rows))], rows)
+            state = _("placed") if isWhole else _("half: click the same place in the other image")
+            rows.append([Cell(str(number)), Cell(f"{pair.residual_mm:.1f}" if isWhole else "-"), Cell(state)])
+        self.fill(ui.landmarksTable, [str(number) for number in range(len(rows))], rows)
         self.allowKept(ui.removePairButton, "" if selectedKey(ui.landmarksTable) else _("select a pair first"))
         whole = sum(pair.residual_mm is not None for pair in pairs)
         self.allowKept(ui.refuseButton, missing, "" if whole else _("place a pair first"))
@@ -276,6 +281,9 @@ class NETAblationMarginsWidget(Panel):
         wasBlocked = ui.residualButton.blockSignals(True)
         ui.residualButton.checked = margin_steps.is_residual_shown(lesionId)
         ui.residualButton.blockSignals(wasBlocked)
+        if self.shownLesion != lesionId:
+            self.shownLesion = lesionId
+            ui.nextProbeLabel.text = ""
         self.allowKept(ui.nextProbeButton, next_probe.missing_for_next_probe(case, lesionId))
         if summary is None:
             return
@@ -287,14 +295,22 @@ class NETAblationMarginsWidget(Panel):
         )
         ui.intervalLabel.text = summary.interval
         warnings = [f"• {text}" for text in summary.warnings]
+        fusion = fusion_steps.fusion_verdict(case)
+        if fusion.word not in (fusion_steps.GOOD, fusion_steps.NONE):
+            warnings.insert(0, _("• The fusion is {word}: see above.").format(word=fusion.word))
         ui.marginDetailsLabel.text = "\n".join([summary.reason, *summary.sides, *summary.residuals, *warnings])
         colors = margin_steps.SHARE_COLORS
         shares = [
             [Cell(label, color=color), Cell(text)] for (label, text), color in zip(summary.shares, colors, strict=True)
         ]
-        fillTable(ui.sharesTable, [label for label, _text in summary.shares], shares)
+        self.fill(ui.sharesTable, [label for label, _text in summary.shares], shares)
         shells = [[Cell(text) for text in row] for row in summary.shells]
-        fillTable(ui.shellsTable, [row[0] for row in summary.shells], shells)
+        self.fill(ui.shellsTable, [row[0] for row in summary.shells], shells)
+
+    def fill(self, table, keys, rows):
+        """Fill a table, its columns as wide as what they hold."""
+        fillTable(table, keys, rows)
+        table.resizeColumnsToContents()
 
     def choose(self, box, key):
         """Show a choice in a combo box without telling anyone."""
@@ -517,7 +533,13 @@ class NETAblationMarginsWidget(Panel):
 
     def onProbePlanned(self, lesionId, plan):
         """Hand the probe on to NET Probes."""
-        next_probe.apply_next_probe(self.case, lesionId, plan)
+        case = self.case
+        expected = next_probe.expected_mam_mm(case, lesionId, plan)
+        next_probe.apply_next_probe(case, lesionId, plan)
+        text = _("{count} probe(s) added for what was not ablated.").format(count=plan.probe_count)
+        if expected is not None:
+            text += " " + _("MAM with it, by its zones: {mam:.1f} mm.").format(mam=expected)
+        self.ui.nextProbeLabel.text = text
         layouts.set_layout(layouts.PLANNING)
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule("NETAblationProbes")

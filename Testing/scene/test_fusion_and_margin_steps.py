@@ -152,7 +152,7 @@ def test_a_real_fusion_through_the_steps(scene):
     case.replace_post_liver(moved_liver)
     inputs = fusion_steps.FusionInputs.of(case)
     words = []
-    result = inputs.fuse(lambda _fraction, word: words.append(word))
+    result = inputs.fuse(lambda _fraction, word: words.append(word), preset="fast")
     assert isinstance(result, FusionResult)
     assert len(set(words)) > 2
     node = fusion_steps.apply_fusion(case, inputs, result)
@@ -513,6 +513,8 @@ def test_the_next_probe_covers_what_was_left(treated, small_patient, lesion_id):
     margin_steps.apply_margin(case, lesion_id, margin_steps.MarginInputs.of(case, lesion_id).measure())
     assert next_probe.missing_for_next_probe(case, lesion_id) == ""
     plan = next_probe.plan_next_probe(next_probe.next_probe_request(case, lesion_id, device))
+    mam_mm = margin_steps.margin_document(case, lesion_id)["mam_mm"]
+    assert next_probe.expected_mam_mm(case, lesion_id, plan) > mam_mm + 1.0
     added = next_probe.apply_next_probe(case, lesion_id, plan)
     lines = case.lesions[lesion_id].probe_lines
     assert [line.GetID() for line in lines] == added

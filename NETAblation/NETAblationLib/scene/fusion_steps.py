@@ -83,19 +83,15 @@ class FusionInputs:
 
     def fuse(self, progress: ProgressCallback = silent, *, preset: str = STANDARD) -> FusionResult:
         """Register the image after to the one before with an effort of `PRESETS`; raises as `core.fusion.fuse`."""
-        options: dict[str, Any] = {}
-        if preset != STANDARD:
-            options["preset"] = preset
-        if self.landmarks:
-            options["landmarks"] = self.landmarks
         return fuse(
             self.fixed,
             self.moving,
             fixed_liver=self.fixed_liver,
             moving_liver=self.moving_liver,
             exclude=self.exclude,
+            landmarks=self.landmarks,
+            preset=preset,
             progress=progress,
-            **options,
         )
 
 

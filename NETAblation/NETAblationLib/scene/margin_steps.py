@@ -338,7 +338,7 @@ def _residuals(document: Mapping[str, Any]) -> tuple[str, ...]:
         if left is None or not left["volume_ml"] > 0:
             lines.append(f"{what}: all ablated")
             continue
-        where = f", {left['distance_mm']:.0f} mm {left['direction_word']} of the tumor's center"
+        where = f", {left['distance_mm']:.0f} mm {left['direction_word']} to the tumor's center"
         lines.append(f"{what}: {left['volume_ml']:.2f} ml not ablated{where}")
     return tuple(lines)
 

@@ -8,10 +8,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.devices import Device
-from ..core.errors import InputError
+from ..core.errors import EmptyMaskError, InputError
 from ..core.plans import Plan
+from ..core.probes import zone_signed_distance_mm
 from ..core.progress import ProgressCallback, silent
-from . import nodes, probes, segmentations
+from ..core.remainder import LEAST_PIECE_ML
+from . import nodes, probes, segmentations, surfaces
 from .cases import CaseScene
 from .margin_steps import residual_node
 from .nodes import LESION
@@ -36,7 +38,7 @@ def missing_for_next_probe(case: CaseScene | None, lesion_id: str) -> str:
 def next_probe_request(case: CaseScene, lesion_id: str, device: Device) -> PlanRequest:
     """What planning needs: the target is the tumor and margin not ablated, with no further margin.
 
-    Raises InputError, saying what to do, where something is missing.
+    Raises InputError, saying what to do, where something is missing, EmptyMaskError where too little is left.
     """
     missing = missing_for_next_probe(case, lesion_id)
     if missing:
@@ -73,13 +75,28 @@ def apply_next_probe(case: CaseScene, lesion_id: str, plan: Plan) -> list[str]:
     return found
 
 
+def expected_mam_mm(case: CaseScene, lesion_id: str, plan: Plan) -> float | None:
+    """The MAM that zones already ablated and those of a plan will have together, never too large; None without one."""
+    margin = case.lesions[lesion_id].margin
+    if margin is None:
+        return None
+    evaluable = surfaces.point_scalars(margin.surface, surfaces.EVALUABLE) != 0
+    if not evaluable.any():
+        return None
+    now = surfaces.point_scalars(margin.surface, surfaces.SIGNED_MARGIN)
+    added = -zone_signed_distance_mm(plan.probes, surfaces.surface_of(margin.surface).points_ras_mm)
+    return float(np.maximum(now, added)[evaluable].min())
+
+
 def _residual_mask(lesion_id: str) -> sitk.Image:
-    """Tumor and margin that were not ablated as one mask."""
+    """Tumor and margin that were not ablated as one mask, without pieces too small for a probe."""
     node = residual_node(lesion_id)
     parts = [segmentations.segment_mask(node, segment_id) for segment_id in segmentations.segment_ids(node)]
-    whole = sitk.GetArrayFromImage(parts[0])
+    whole = parts[0]
     for part in parts[1:]:
-        whole = np.maximum(whole, sitk.GetArrayViewFromImage(part))
-    mask = sitk.GetImageFromArray(whole)
-    mask.CopyInformation(parts[0])
-    return mask
+        whole = sitk.Or(whole, part)
+    least = int(np.ceil(LEAST_PIECE_ML * 1000.0 / np.prod(whole.GetSpacing())))
+    large = sitk.RelabelComponent(sitk.ConnectedComponent(whole, True), least) > 0
+    if not np.any(sitk.GetArrayViewFromImage(large)):
+        raise EmptyMaskError(f"what is left lies in pieces below {LEAST_PIECE_ML:g} ml: no probe is needed")
+    return large
