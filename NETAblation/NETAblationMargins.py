@@ -82,7 +82,7 @@ class NETAblationMarginsWidget(Panel):
     def setupPanel(self):
         """Connect the panel's own widgets."""
         self.landmarkPlacing = None
-        self.zoneDrawing = None
+        self.zoneDrawing = ZoneDrawing(self.onZoneDrawn)
         self.zoneSources = []
         self.shownLesion = ""
         self.devices = load_catalogue()
@@ -135,23 +135,25 @@ class NETAblationMarginsWidget(Panel):
 
     def exit(self):
         """Leave nothing armed behind."""
-        self.stopPointing()
+        self.endPointing()
         self.ui.flickerButton.checked = False
         super().exit()
 
     def cleanup(self):
         """Stop what goes on by itself."""
-        self.stopPointing()
+        self.endPointing()
+        self.zoneDrawing.stop()
         self.flickerTimer.stop()
         super().cleanup()
 
     def onSceneStartClose(self, caller=None, event=None):
         """Forget what belongs to the scene."""
-        self.stopPointing()
+        self.endPointing()
+        self.zoneDrawing.stop()
         self.ui.flickerButton.checked = False
         super().onSceneStartClose(caller, event)
 
-    def stopPointing(self):
+    def endPointing(self):
         """Leave the place mode."""
         self.ui.addPairButton.checked = False
         self.ui.drawZoneButton.checked = False
@@ -225,6 +227,10 @@ class NETAblationMarginsWidget(Panel):
         self.allowKept(ui.addPairButton, missing)
         ui.addPairButton.text = _("Place pair") if self.landmarkPlacing is None else self.placingText()
         pairs = [] if missing else LandmarkPairs(case).pairs()
+        for node in LandmarkPairs.nodes():
+            event = node.PointEndInteractionEvent
+            if not self.hasObserver(node, event, self.onPairMoved):
+                self.addObserver(node, event, self.onPairMoved)
         rows = []
         for number, pair in enumerate(pairs, start=1):
             isWhole = pair.residual_mm is not None
@@ -246,7 +252,8 @@ class NETAblationMarginsWidget(Panel):
         lesion = None if case is None else case.lesions.get(lesionId)
         missing = fusion_steps.missing_for_fusion(case) or ("" if lesion is not None else _("choose a lesion first"))
         self.allowKept(ui.drawZoneButton, missing)
-        isPlacing = self.zoneDrawing is not None and self.zoneDrawing.is_placing
+        self.zoneDrawing.follow()
+        isPlacing = self.zoneDrawing.is_placing
         ui.drawZoneButton.text = _("Click both ends (press to end)") if isPlacing else _("Draw diameter")
         self.zoneSources = [] if missing else zone_steps.zone_sources(case)
         names = [source.name for source in self.zoneSources]
@@ -339,7 +346,7 @@ class NETAblationMarginsWidget(Panel):
             self.refreshSoon()
             return
         with self.attempt(_("The image after cannot be used."), isSlow=True):
-            self.stopPointing()
+            self.endPointing()
             case.adopt_after(node)
             fusion_looks.show_blend(case, self.parameterNode.blend)
 
@@ -353,7 +360,7 @@ class NETAblationMarginsWidget(Panel):
     def onFuse(self):
         """Fuse, with the landmark pairs where there are some."""
         with self.attempt(_("The images cannot be fused.")):
-            self.stopPointing()
+            self.endPointing()
             case = self.case
             inputs = fusion_steps.FusionInputs.of(case, LandmarkPairs(case).complete())
             work = partial(inputs.fuse, preset=self.parameterNode.preset)
@@ -432,12 +439,17 @@ class NETAblationMarginsWidget(Panel):
         """Arm or end the placing of pairs."""
         with self.attempt(_("Landmarks cannot be placed.")):
             if isOn:
+                self.ui.landmarksCollapsibleButton.collapsed = False
                 self.ui.drawZoneButton.checked = False
                 self.ui.flickerButton.checked = False
                 self.landmarkPlacing = LandmarkPlacing(self.case, self.refreshSoon)
             elif self.landmarkPlacing is not None:
                 self.landmarkPlacing.stop()
                 self.landmarkPlacing = None
+
+    def onPairMoved(self, caller=None, event=None):
+        """Show what a point that was dragged leaves."""
+        self.refreshSoon()
 
     def onRemovePair(self):
         """Remove the selected pair."""
@@ -459,17 +471,16 @@ class NETAblationMarginsWidget(Panel):
     def onDrawZone(self, isOn):
         """Arm or end the drawing of the zone's diameter."""
         with self.attempt(_("The zone cannot be drawn.")):
-            if self.zoneDrawing is not None:
-                self.zoneDrawing.stop()
-                self.zoneDrawing = None
-            if isOn:
-                self.ui.addPairButton.checked = False
-                self.ui.flickerButton.checked = False
-                lesionId = self.lesionId
-                self.zoneDrawing = ZoneDrawing(self.case, lesionId, partial(self.onZoneDrawn, lesionId))
+            if not isOn:
+                self.zoneDrawing.end()
+                return
+            self.ui.addPairButton.checked = False
+            self.ui.flickerButton.checked = False
+            self.zoneDrawing.begin(self.case, self.lesionId)
 
     def onZoneDrawn(self, lesionId):
-        """Segment the zone of a diameter."""
+        """Segment the zone of a diameter that was drawn or dragged."""
+        self.ui.drawZoneButton.checked = False
         with self.attempt(_("The zone cannot be segmented.")):
             inputs = zone_steps.ZoneInputs.of(self.case, lesionId)
             self.startWork(_("Ablation zone"), inputs.segment, partial(self.onZone, inputs))
@@ -489,7 +500,7 @@ class NETAblationMarginsWidget(Panel):
     def onMeasure(self):
         """Measure the margin of the lesion."""
         with self.attempt(_("The margin cannot be measured.")):
-            self.stopPointing()
+            self.endPointing()
             lesionId = self.lesionId
             inputs = margin_steps.MarginInputs.of(self.case, lesionId, self.parameterNode.marginMm)
             self.startWork(_("Margin"), inputs.measure, partial(self.onMeasured, lesionId))

@@ -29,7 +29,7 @@ from NETAblationLib.scene import (
 )
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
-from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing, is_drawn
+from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
 from NETAblationLib.scene.view_windows import slice_view
 from support import shapes
 from support.mouse import Mouse
@@ -481,7 +481,8 @@ def test_clicks_place_a_pair_and_a_zone_that_a_drag_changes(case, motion, small_
         assert pair.residual_mm == pytest.approx(5.0, abs=1.5)
 
         drawn_lines = []
-        drawing = ZoneDrawing(case, lesion_id, lambda: drawn_lines.append(zone_steps.ZoneInputs.of(case, lesion_id)))
+        drawing = ZoneDrawing(lambda of_lesion: drawn_lines.append(zone_steps.ZoneInputs.of(case, of_lesion)))
+        drawing.begin(case, lesion_id)
         assert drawing.is_placing
         mouse.click(center - right)
         mouse.click(center + right)
@@ -493,13 +494,15 @@ def test_clicks_place_a_pair_and_a_zone_that_a_drag_changes(case, motion, small_
         moved = frames.transform_points(motion, [center + 1.5 * right])
         assert np.linalg.norm(drawn_lines[-1].line_ras_mm[1] - moved) < 2 * pixel_mm
         drawing.stop()
-        assert is_drawn(lesion_id)
+        mouse.drag(center + 1.5 * right, center + right)
+        assert len(drawn_lines) == 2
 
 
 def test_drawing_a_zone_can_be_given_up(case, lesion_id):
-    drawing = ZoneDrawing(case, lesion_id, lambda: None)
+    drawing = ZoneDrawing(lambda _: None)
+    drawing.begin(case, lesion_id)
     drawing.stop()
-    assert not is_drawn(lesion_id)
+    assert not drawing.is_placing
     assert zone_steps.zone_line(lesion_id) is None
 
 

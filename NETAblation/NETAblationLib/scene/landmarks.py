@@ -29,9 +29,6 @@ LANDMARK_ROLES = {BEFORE: "landmarks_before", AFTER: "landmarks_after"}
 SIDE_COLORS = {BEFORE: (0.35, 0.70, 0.90), AFTER: (0.90, 0.60, 0.00)}
 _POINT_SIZE_MM = 3.0
 
-#: From so many pairs on, spread around the lesion, landmarks can carry a fusion. User-set.
-ENOUGH_PAIRS = 4
-
 
 @dataclass(frozen=True)
 class LandmarkPair:
@@ -77,6 +74,11 @@ class LandmarkPairs:
         display.SetGlyphSize(_POINT_SIZE_MM)
         return node
 
+    @staticmethod
+    def nodes() -> list[Any]:
+        """The lists of points that there are."""
+        return [node for role in LANDMARK_ROLES.values() for node in nodes_with_role(role)]
+
     def pairs(self) -> list[LandmarkPair]:
         """All pairs in order, half ones too."""
         before, after = (self._positions(side) for side in SIDES)
@@ -108,17 +110,15 @@ class LandmarkPairs:
 
     def remove(self, number: int) -> None:
         """Remove the pair of this index; what does not exist of it is left alone."""
-        for side in SIDES:
-            for node in nodes_with_role(LANDMARK_ROLES[side]):
-                if 0 <= number < node.GetNumberOfControlPoints():
-                    node.RemoveNthControlPoint(number)
+        for node in self.nodes():
+            if 0 <= number < node.GetNumberOfControlPoints():
+                node.RemoveNthControlPoint(number)
 
     def show(self, number: int) -> npt.NDArray[np.float64] | None:
         """Where the pair is in the world, (3,) RAS mm: the point before, else the one after; None where neither is."""
-        for side in SIDES:
-            for node in nodes_with_role(LANDMARK_ROLES[side]):
-                if 0 <= number < node.GetNumberOfControlPoints():
-                    return np.array(node.GetNthControlPointPositionWorld(number))
+        for node in self.nodes():
+            if 0 <= number < node.GetNumberOfControlPoints():
+                return np.array(node.GetNthControlPointPositionWorld(number))
         return None
 
     def mean_residual_mm(self) -> float | None:

@@ -14,8 +14,9 @@ import slicer
 from . import fusion_looks
 from .cases import CaseScene
 from .landmarks import AFTER, BEFORE, SIDES, LandmarkPairs
-from .nodes import remove_nodes
-from .zone_steps import new_zone_line, zone_line
+from .nodes import LESION, remove_nodes
+from .provenance import nodes_with_role
+from .zone_steps import ZONE_LINE_ROLE, new_zone_line
 
 
 class LandmarkPlacing:
@@ -61,55 +62,74 @@ class LandmarkPlacing:
 
 
 class ZoneDrawing:
-    """Two clicks draw the diameter of a lesion's zone; dragging an end later draws it anew.
+    """Two clicks draw the diameter of a lesion's zone; whenever an end is dragged later, it is drawn anew.
 
-    `on_drawn` is called when the line is drawn and when an end was dragged. Meanwhile the image after alone is seen.
+    `on_drawn` is called with the lesion's id when its line is drawn and when an end was dragged. While the clicks are
+    awaited, the image after alone is seen.
     """
 
-    def __init__(self, case: CaseScene, lesion_id: str, on_drawn: Callable[[], None]) -> None:
-        """Begin with an empty line; raises InputError without an image after ablation."""
-        self._case = case
+    def __init__(self, on_drawn: Callable[[str], None]) -> None:
+        """Draw and follow nothing yet."""
         self._on_drawn = on_drawn
-        self._blend = fusion_looks.blend_fraction()
-        self._line = new_zone_line(case, lesion_id)
+        self._case: CaseScene | None = None
+        self._placing: Any = None
+        self._blend = 0.0
+        self._observed: list[tuple[Any, int]] = []
+
+    @property
+    def is_placing(self) -> bool:
+        """Whether the next clicks in the views draw a diameter."""
+        return self._placing is not None
+
+    def follow(self) -> None:
+        """Follow the lines of all zones in the scene, and those only."""
+        lines = nodes_with_role(ZONE_LINE_ROLE)
+        if lines == [line for line, _ in self._observed[::2]]:
+            return
+        self._forget()
         markups = slicer.vtkMRMLMarkupsNode
-        self._tags = [
-            self._line.AddObserver(markups.PointPositionDefinedEvent, self._on_point),
-            self._line.AddObserver(markups.PointEndInteractionEvent, self._on_dragged),
-        ]
-        self.is_placing = True
+        for line in lines:
+            self._observed.append((line, line.AddObserver(markups.PointPositionDefinedEvent, self._on_point)))
+            self._observed.append((line, line.AddObserver(markups.PointEndInteractionEvent, self._on_dragged)))
+
+    def begin(self, case: CaseScene, lesion_id: str) -> None:
+        """Let the next two clicks draw the zone of a lesion; raises InputError without an image after ablation."""
+        self.end()
+        line = new_zone_line(case, lesion_id)
+        self._case, self._placing, self._blend = case, line, fusion_looks.blend_fraction()
+        self.follow()
         fusion_looks.show_blend(case, 1.0)
-        _arm(self._line)
+        _arm(line)
+
+    def end(self) -> None:
+        """Await no more clicks; a line without both ends goes."""
+        if self._placing is None or self._case is None:
+            return
+        line, self._placing = self._placing, None
+        _disarm()
+        fusion_looks.show_blend(self._case, self._blend)
+        if line.GetNumberOfDefinedControlPoints() < 2:
+            remove_nodes(line)
+            self.follow()
 
     def stop(self) -> None:
-        """Follow the line no longer; a line without both ends goes."""
-        for tag in self._tags:
-            self._line.RemoveObserver(tag)
-        self._tags = []
-        self._end_placing()
-        if self._line.GetNumberOfDefinedControlPoints() < 2:
-            remove_nodes(self._line)
+        """Await no clicks and follow no line any more."""
+        self.end()
+        self._forget()
 
-    def _on_point(self, *_: Any) -> None:
-        if self.is_placing and self._line.GetNumberOfDefinedControlPoints() >= 2:
-            self._end_placing()
-            self._on_drawn()
+    def _forget(self) -> None:
+        for line, tag in self._observed:
+            line.RemoveObserver(tag)
+        self._observed = []
 
-    def _on_dragged(self, *_: Any) -> None:
-        if not self.is_placing:
-            self._on_drawn()
+    def _on_point(self, line: Any, _: str) -> None:
+        if line is self._placing and line.GetNumberOfDefinedControlPoints() >= 2:
+            self.end()
+            self._on_drawn(line.GetAttribute(LESION))
 
-    def _end_placing(self) -> None:
-        if self.is_placing:
-            self.is_placing = False
-            _disarm()
-            fusion_looks.show_blend(self._case, self._blend)
-
-
-def is_drawn(lesion_id: str) -> bool:
-    """Whether a lesion's zone has a diameter with both ends."""
-    line = zone_line(lesion_id)
-    return line is not None and line.GetNumberOfDefinedControlPoints() >= 2
+    def _on_dragged(self, line: Any, _: str) -> None:
+        if line is not self._placing:
+            self._on_drawn(line.GetAttribute(LESION))
 
 
 def _arm(node: Any) -> None:
