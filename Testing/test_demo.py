@@ -62,7 +62,12 @@ def test_results_are_whole_and_read_again(results):
         assert read_mask(out / f"{name}.nrrd").GetSize() == grid.GetSize()
         plan = json.loads((out / f"{name}-plan.json").read_text())
         assert Plan.from_dict(plan).to_dict() == plan
-        assert case.result("margin", name).document == json.loads((out / f"{name}-margin.json").read_text())
+        margin = json.loads((out / f"{name}-margin.json").read_text())
+        low, high = margin.pop("mam_interval_90_mm") or (0.0, 1.0)
+        assert low < high
+        assert set(margin.pop("probability_mam_at_least") or {"0", "3", "5"}) == {"0", "3", "5"}
+        assert margin.pop("uncertainty")["draws"] > 0
+        assert case.result("margin", name).document == margin
     assert sitk.ReadTransform(str(out / "before-to-after.h5")).GetDimension() == 3
     assert (out / "case.mrb").stat().st_size > 1e6
 
@@ -72,7 +77,7 @@ def test_report_shows_every_lesion(results):
     page = (out / "report.html").read_text(encoding="utf-8")
     for lesion in summary["lesions"]:
         assert f"<h2>{lesion['name']}</h2>" in page
-    pictures = page.count("data:image/png;base64,")
+    pictures = page.count('src="data:image/png;base64,')
     if can_render():
         assert pictures == 5 * len(summary["lesions"])
         assert len(list((out / "pictures").glob("*.png"))) == pictures

@@ -172,7 +172,7 @@ def test_pictures_and_report(scene, masks, motion, margin, plan, tmp_path):
     )
     assert notes == []
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count('src="data:image/png;base64,') == 3
 
 
 def test_report_without_opengl_says_so(scene, masks, margin, tmp_path, monkeypatch):
@@ -181,7 +181,7 @@ def test_report_without_opengl_says_so(scene, masks, margin, tmp_path, monkeypat
     assert len(notes) == 1
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "no off-screen OpenGL" in page
-    assert "data:image/png" not in page
+    assert 'src="data:image/png' not in page
 
 
 @pytest.fixture
