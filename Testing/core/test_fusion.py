@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from NETAblationLib.core import frames
+from NETAblationLib.core import frames, fusion
 from NETAblationLib.core.errors import (
     Cancelled,
     EmptyMaskError,
@@ -21,6 +21,7 @@ from NETAblationLib.core.errors import (
 from NETAblationLib.core.fusion import FusionResult, fuse, read_transform, write_transform
 from support import shapes
 from support.deformation import KnownDeformation, breathing
+from support.fusion_pairs import rigid_of
 
 LIVER_CENTER = np.array([12.0, -4.0, 6.0])
 LIVER = shapes.ellipsoid(LIVER_CENTER, (50.0, 42.0, 40.0))
@@ -107,6 +108,10 @@ def test_known_deformation_is_found(result):
     assert errors_mm(result).mean() < 0.5
     assert errors_mm(result).max() < 1.5
     assert result.warnings == ()
+    assert result.verdict == "good"
+    assert result.field_jacobian_min > 0.3
+    assert errors_mm(result).mean() < result.error_bound_90_mm
+    assert result.inverse_consistency_mm < 0.8
 
 
 def test_quality_figures_agree_with_the_truth(result):
@@ -242,6 +247,9 @@ def test_excluded_defects_do_not_pull():
     assert found.usable_fraction < 0.95
     assert len(found.excluded_error_mm) == 2
     assert all(error < 1.5 for error in found.excluded_error_mm)
+    assert len(found.lesion_error_mm) == len(found.lesion_error_bound_90_mm) == 2
+    assert all(found.lesion_error_bound_90_mm[n] > found.lesion_error_mm[n] > 0 for n in (0, 1))
+    assert all(abs(change) <= 0.02 for change in found.excluded_volume_change_fraction)
 
     inside = np.argwhere(sitk.GetArrayViewFromImage(zone))[:, ::-1]
     first, size = inside.min(axis=0), np.ptp(inside, axis=0) + 1
@@ -260,6 +268,7 @@ def test_images_of_other_things_are_not_called_good(pair):
     noise.CopyInformation(pair["fixed"])
     found = fuse(pair["fixed"], noise, fixed_liver=pair["fixed_liver"])
     assert any("agree poorly" in text for text in found.warnings)
+    assert found.verdict == "not usable"
 
 
 def test_a_wrong_moving_liver_is_named(pair):
@@ -320,6 +329,63 @@ def test_progress_rises_and_cancels(pair):
     assert seen[0] == 0.0
 
 
+def sliding_scene(*, moved: bool) -> sitk.Image:
+    """The liver within ribs, bright knots just outside of its capsule; moved, the ribs stay where they are."""
+    rng = np.random.default_rng(21)
+    around = rng.normal(size=(300, 3))
+    around *= 1.13 / np.linalg.norm(around, axis=1, keepdims=True)
+    ribs = LIVER_CENTER + around * [50.0, 42.0, 40.0]
+
+    def values(points: Points) -> np.ndarray:
+        back = DEFORMATION.moving_to_fixed(points) if moved else points
+        still = rigid_of(DEFORMATION).moving_to_fixed(points) if moved else points
+        inside = LIVER(back) < 0
+        result = np.where(inside, scene(back), -60.0)
+        near = ~inside & (LIVER(still) < 0.6)
+        bone = np.zeros(int(near.sum()))
+        for rib in ribs:
+            bone += 400 * np.exp(-0.5 * ((still[near] - rib) ** 2).sum(axis=1) / 3.0**2)
+        result[near] += np.minimum(bone, 600)
+        return result
+
+    center = (4.0, -6.0, 7.0) if moved else (0.0, 0.0, 0.0)
+    return image_of(values, body_grid(center=center), 8.0, 4)
+
+
+def test_ribs_that_the_liver_slides_along_do_not_hold_it_back(pair, monkeypatch):
+    images = {**pair, "fixed": sliding_scene(moved=False), "moving": sliding_scene(moved=True)}
+    points = liver_points(2000, share=1.0)
+    rim = points[LIVER(points) > -0.2]
+    found = errors_mm(fuse(**images, preset="fast"), rim)
+    monkeypatch.setattr(fusion, "_MIN_RIGID_DICE", 1.0)  # the masks do not tell what lies beyond the capsule
+    held = errors_mm(fuse(**images, preset="fast"), rim)
+    assert found.mean() < 1.5
+    assert found.mean() < 0.8 * held.mean()
+
+
+def test_landmarks_pull_and_measure(pair, result):
+    points = liver_points(5)
+    truth = DEFORMATION.fixed_to_moving(points)
+    landmarks = list(zip(points, truth + np.array([0.0, 0.0, 4.0]), strict=True))
+    pulled = fuse(**pair, preset="fast", landmarks=landmarks)
+    shift = (frames.transform_points(pulled.transform, points) - truth)[:, 2]
+    assert shift.mean() > 1.5  # toward what the landmarks say, though the images disagree
+    assert len(pulled.landmark_tre_mm) == 5
+    assert pulled.landmark_tre_mean_mm == pytest.approx(np.mean(pulled.landmark_tre_mm))
+    assert pulled.landmark_tre_mean_mm > 1.5
+    assert any("5 landmarks" in text for text in pulled.verdict_reasons)
+
+
+def test_a_deformation_that_goes_astray_is_left_out(pair, monkeypatch):
+    monkeypatch.setattr(fusion, "_MAX_DISPLACEMENT_MM", 1.0)
+    found = fuse(**pair, preset="fast")
+    points = liver_points()
+    assert found.is_rigid_only
+    assert np.allclose(frames.transform_points(found.transform, points), frames.transform_points(found.rigid, points))
+    assert found.verdict != "good"
+    assert any("rigid part alone is kept" in text for text in found.warnings)
+
+
 def constant() -> sitk.Image:
     return body_grid() * 0
 
@@ -351,3 +417,17 @@ def test_images_far_apart_and_all_excluded_are_refused(pair):
         fuse(pair["fixed"], away)
     with pytest.raises(InputError, match="exclude"):
         fuse(**pair, exclude=[body_grid() + 1])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"preset": "slow"}, "preset 'slow'"),
+        ({"landmarks": [([0.0, 0.0], [1.0, 2.0])]}, "landmarks"),
+        ({"landmarks": [([0.0, 0.0, np.nan], [1.0, 2.0, 3.0])]}, "landmarks"),
+        ({"landmarks": [([0.0, 0.0, 1.0],)]}, "landmarks"),
+    ],
+)
+def test_bad_options_are_refused(pair, option, message):
+    with pytest.raises(InputError, match=message):
+        fuse(**pair, **option)
