@@ -149,7 +149,8 @@ def report(rows: Sequence[Row]) -> None:
             for at in np.flatnonzero(~half):
                 estimate[at], bound[at] = model.estimate_mm(signs[at]), model.bound_mm(signs[at])
         print(
-            f"\n{place}: {len(cases)} pairs, true error {np.percentile(truth_mm, (10, 50, 90)).round(2)} mm (10, 50, 90 %)"
+            f"\n{place}: {len(cases)} pairs, true error {np.percentile(truth_mm, (10, 50, 90)).round(2)} mm "
+            "(10, 50, 90 %)"
         )
         _line("held out", truth_mm, estimate, bound)
         for half, name in ((~first, "second half"), (first, "first half")):
@@ -166,7 +167,8 @@ def report(rows: Sequence[Row]) -> None:
         errors = [row.lesion_mm for row in rows if row.verdict == verdict]
         if errors:
             print(
-                f"verdict {verdict:<11} {len(errors):4d} pairs, near the lesion {np.mean(errors):.2f} mm, at most {max(errors):.2f}"
+                f"verdict {verdict:<11} {len(errors):4d} pairs, near the lesion {np.mean(errors):.2f} mm, "
+                f"at most {max(errors):.2f}"
             )
 
 
