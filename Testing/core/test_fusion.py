@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -272,6 +273,16 @@ def test_images_of_other_things_are_not_called_good(pair):
     noise.CopyInformation(pair["fixed"])
     found = fuse(pair["fixed"], noise, fixed_liver=pair["fixed_liver"], preset="fast")
     assert any("agree poorly" in text for text in found.warnings)
+    assert found.verdict == "not usable"
+
+
+def test_another_patient_with_a_liver_of_the_same_shape_is_not_usable(pair, monkeypatch):
+    rng = np.random.default_rng(99)
+    monkeypatch.setattr(
+        sys.modules[__name__], "_BLOBS", LIVER_CENTER + rng.uniform(-1, 1, (90, 3)) * [50.0, 42.0, 40.0]
+    )
+    moving, moving_liver = moving_scene()
+    found = fuse(pair["fixed"], moving, fixed_liver=pair["fixed_liver"], moving_liver=moving_liver, preset="fast")
     assert found.verdict == "not usable"
 
 
