@@ -66,6 +66,7 @@ def run_fuse(options: argparse.Namespace) -> None:
         *options.landmarks,
     ]
     require_places(inputs, (options.out, SUFFIXES), (options.json, ()))
+    landmarks = read_landmarks(options.landmarks) if options.landmarks else []
     with progress_bar("fuse", options) as progress:
         fixed, moving = read_image(options.fixed), read_image(options.moving)
         result = fuse(
@@ -74,7 +75,7 @@ def run_fuse(options: argparse.Namespace) -> None:
             fixed_liver=mask_or_none(options.fixed_liver),
             moving_liver=mask_or_none(options.moving_liver),
             exclude=[mask_of(path) for path in options.exclude],
-            landmarks=read_landmarks(options.landmarks) if options.landmarks else (),
+            landmarks=landmarks,
             preset=options.preset,
             progress=progress,
         )

@@ -91,7 +91,7 @@ _ERROR_CALIBRATION = np.float32(1.7)
 _CONVERGED_MM = 0.01
 #: Weight of one landmark, and per mL of swelling tissue that has to keep its volume, both relative to
 #: the strongest pull of the image on any control point. User-set.
-_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 0.3
+_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 0.5
 #: Distance of the points at which volumes are held, in mm: several across the smallest tumor.
 _VOLUME_POINT_MM = 4.0
 #: Blocks that are left out by halves to see how far the result depends on them, in mm.

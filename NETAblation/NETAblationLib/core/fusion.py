@@ -315,7 +315,8 @@ def _kept_volumes(fixed: sitk.Image, exclude: Sequence[sitk.Image]) -> tuple[tup
 def _cut_to_itself(mask: sitk.Image) -> sitk.Image:
     """The part of a mask that holds something: what is looked up at many points stays small."""
     inside = mask_points(mask)
-    return frames.crop_around_points(mask, inside, 2.0 * max(mask.GetSpacing()))
+    padded = sitk.ConstantPad(mask, [2, 2, 2], [2, 2, 2])
+    return frames.crop_around_points(padded, inside, 2.0 * max(mask.GetSpacing()))
 
 
 def _without_sliding(

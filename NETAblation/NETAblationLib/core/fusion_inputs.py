@@ -35,10 +35,9 @@ _WINDOW_HU, _OUTER_SLOPE, _RANGE_HU = (-150.0, 300.0), 0.25, (-1000.0, 1200.0)
 _SCALED_RANGE = 400.0
 #: Rim around an excluded mask that is left out too, in mm: the bright rim of a zone. User-set.
 _EXCLUSION_RIM_MM = 3.0
-#: Outside of the livers contrast is turned down to this share, around a level this far below the
-#: liver (HU or scaled), with the mask's edge blurred by so much. User-set; with organs that slide by up to
-#: 10 mm past the liver the error in it falls from 1.6 to 0.8 mm and 2.0 to 1.1 mm (two real CTs).
-_OUTER_CONTRAST, _OUTER_STEP, _CAPSULE_BLUR_MM = 0.3, 100.0, 1.0
+#: Outside of the livers contrast is cut at this and turned down to this share, around a level this far
+#: below the liver (HU or scaled), with the mask's edge blurred by so much. User-set.
+_OUTER_LIMIT, _OUTER_CONTRAST, _OUTER_STEP, _CAPSULE_BLUR_MM = 100.0, 0.3, 100.0, 1.0
 #: CT values of the body are above this, in HU.
 _BODY_HU = -300.0
 _BODY_SPACING_MM = 4.0
@@ -236,7 +235,9 @@ def faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
     outer = np.float32(np.median(values[inside])) - np.float32(_OUTER_STEP)
     sigma = _CAPSULE_BLUR_MM / np.array(image.GetSpacing())[::-1]
     share = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    return _like(share * values + (1 - share) * (outer + np.float32(_OUTER_CONTRAST) * (values - outer)), image)
+    limit = np.float32(_OUTER_LIMIT)
+    faded = outer + np.float32(_OUTER_CONTRAST) * np.clip(values - outer, -limit, limit)
+    return _like(share * values + (1 - share) * faded, image)
 
 
 def liver_region(mask: sitk.Image, spacing_mm: float = 2.0) -> tuple[WorkingGrid, BoolArray]:
