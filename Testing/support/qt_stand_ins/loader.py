@@ -65,5 +65,3 @@ class QUiLoader(QtUiTools.QUiLoader):
 
 def _child(widget: QtCore.QObject, name: str) -> Any:
     return widget.findChild(QtCore.QObject, name)
-
-
