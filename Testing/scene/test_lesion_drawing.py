@@ -130,7 +130,7 @@ def test_dragging_an_end_segments_anew_and_makes_results_stale(case, drawing, le
     plan, line = a_plan_of(case, lesion), drawing.drawn_on(lesion)[LINE]
     before = volume_ml(case, lesion)
     drag(line, 0, FIRST - [8.0, 1.0, 0])
-    drag(line, 1, FIRST + [8.0, 1.0, 0])
+    drag(line, 1, np.add(FIRST, [8.0, 1.0, 0]))
     assert not drawing.refused
     assert list(case.lesions) == [lesion]
     assert volume_ml(case, lesion) == pytest.approx(before, rel=0.1)
@@ -149,7 +149,7 @@ def test_a_line_in_even_liver_is_refused_and_gone(case, drawing):
 
 def test_a_failed_correction_keeps_the_mask_and_says_so(case, drawing, lesion):
     before = volume_ml(case, lesion)
-    drag(drawing.drawn_on(lesion)[LINE], 0, FIRST + [8.0, 0.0, 0.0])  # 1 mm is left of the line
+    drag(drawing.drawn_on(lesion)[LINE], 0, np.add(FIRST, [8.0, 0.0, 0.0]))  # 1 mm is left of the line
     assert "mm long" in str(drawing.refused[0])
     assert volume_ml(case, lesion) == before
     assert provenance.is_stale(document_of(lesion))
@@ -159,10 +159,10 @@ def test_corrections_change_the_lesion_and_can_be_taken_back(case, drawing, lesi
     before = volume_ml(case, lesion)
     place(drawing.arm(SECOND_LINE, lesion), ends(FIRST, 9, (0, 0, 1)))
     assert set(drawing.drawn_on(lesion)) == {LINE, SECOND_LINE}
-    place(drawing.arm(MINUS, lesion), [FIRST + [0, 6.5, 0], FIRST + [0, 5.0, 0]])
+    place(drawing.arm(MINUS, lesion), [np.add(FIRST, [0, 6.5, 0]), np.add(FIRST, [0, 5.0, 0])])
     smaller = volume_ml(case, lesion)
     assert smaller < 0.97 * before
-    place(drawing.arm(PLUS, lesion), [FIRST + [0, -11, 0]])
+    place(drawing.arm(PLUS, lesion), [np.add(FIRST, [0, -11, 0])])
     drawing.disarm()
     assert not drawing.refused
     assert volume_ml(case, lesion) > smaller
@@ -175,7 +175,7 @@ def test_corrections_change_the_lesion_and_can_be_taken_back(case, drawing, lesi
 
 def test_a_lesion_takes_nothing_from_another(case, drawing, lesion):
     mine = case.tumor_mask(lesion)
-    place(drawing.arm(), ends(FIRST + [0.0, 2.0, 0.0], 9))
+    place(drawing.arm(), ends(np.add(FIRST, [0.0, 2.0, 0.0]), 9))
     assert list(case.lesions) == [lesion] or not np.any(overlap(case, lesion, list(case.lesions)[1]))
     assert drawing.refused or "met L1" in str([n.GetText() for n in provenance.nodes_with_role(DOCUMENT)])
     np.testing.assert_array_equal(sitk.GetArrayFromImage(case.tumor_mask(lesion)), sitk.GetArrayFromImage(mine))
@@ -196,9 +196,8 @@ def test_the_liver_confines_only_where_asked(case, drawing, images):
     assert len(case.lesions) == 1
 
 
-def test_a_lesion_is_segmented_on_the_phase_that_it_was_drawn_on(case, drawing, images):
+def test_a_lesion_is_segmented_on_the_phase_that_it_was_drawn_on(case, drawing):
     """On a phase of other voxels, in which alone the lesion is seen."""
-    image, _ = images
     grid = shapes.grid((-48, -40, -34), (48, 40, 34), (1.5, 1.5, 2.0))
     bright = shapes.mask_of(shapes.sphere((0, 20, -8), 7), grid)
     noise = np.random.default_rng(1).normal(size=sitk.GetArrayFromImage(bright).shape) * 6
