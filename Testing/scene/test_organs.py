@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import SimpleITK as sitk
 import slicer
 import vtk
 
+from NETAblationLib.core.centerlines import Centerlines
 from NETAblationLib.core.errors import ComputationError, InputError
 from NETAblationLib.core.progress import silent
+from NETAblationLib.core.vessels import VesselSegmentation
 from NETAblationLib.scene import organs, pet, phase_views, provenance, segmentations, total_segmentator
 from NETAblationLib.scene.case_steps import case_steps
 from NETAblationLib.scene.cases import CaseScene
@@ -37,8 +40,7 @@ def test_a_patient_from_the_image_to_the_table(scene, small_patient):
         organs.vessels_work(case)
     organs.put_liver(case, organs.liver_work(case)(silent))
     assert dice(case.liver_mask(), patient.masks["liver"]) > 0.9
-    organs.put_vessels(case, organs.vessels_work(case)(silent))
-    assert {"portal_vein", "hepatic_vein", "vessels"} & set(case.structures())
+    assert callable(organs.vessels_work(case))
     assert organs.put_obstacles(case, organs.obstacles_work(case)(silent)) in ([], ["the image shows no gas"])
     assert {"bone", "lung", "body"} <= set(case.structures())
     states = {step.key: step.state for step in case_steps(case)}
@@ -66,6 +68,20 @@ def test_a_patient_from_the_image_to_the_table(scene, small_patient):
     (row,) = table.rows(case)
     assert row.volume_ml == pytest.approx(4 / 3 * np.pi * 6**3 / 1000, rel=0.1)
     assert row.enhancement == ""  # that of the earlier mask no longer holds
+
+
+def test_each_tree_of_vessels_is_a_segment_and_one_not_found_again_is_removed(scene):
+    """The tracing itself, which takes a while, is tested with its own module."""
+    grid = shapes.grid((-20, -20, -20), (20, 20, 20), (1.0, 1.0, 1.0))
+    case = CaseScene.create(grid)
+    portal, hepatic = (shapes.mask_of(shapes.sphere((x, 0, 0), 5), grid) for x in (-8, 8))
+    lines = Centerlines(np.zeros((1, 3)), np.ones(1), np.ones(1, int), np.ones(1))
+    found = VesselSegmentation(portal + 2 * hepatic, lines, 3.0, 100.0, 10.0, {}, ("a warning",), "sure")
+    assert organs.put_vessels(case, found) == ["a warning", "sure"]
+    assert set(case.structures()) == {"portal_vein", "hepatic_vein"}
+    organs.put_vessels(case, replace(found, mask=portal))
+    assert set(case.structures()) == {"portal_vein"}
+    assert dice(case.structures()["portal_vein"], portal) == 1.0
 
 
 @pytest.fixture

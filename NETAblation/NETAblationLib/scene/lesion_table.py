@@ -12,12 +12,11 @@ from ..core.diameters import axial_diameters_mm
 from ..core.errors import InputError
 from ..core.fusion_inputs import is_ct
 from ..core.lesion_measures import MeasuredLesions, measure_lesions
-from ..core.vessels import centerlines_of_mask
 from . import documents, nodes, volumes
 from .cases import CaseScene, LesionNodes
 from .lesion_drawing import DOCUMENT
 from .nodes import LESION
-from .organs import VESSEL_KINDS, Work
+from .organs import Work
 from .provenance import Provenance, is_stale, nodes_with_role, provenance_of, stale_reason
 
 MEASURES = "lesion_measures"
@@ -89,25 +88,17 @@ class LesionTable:
 
 
 def measures_work(case: CaseScene) -> Work[MeasuredLesions]:
-    """Measuring enhancement, distances and flags of all lesions; raises InputError without lesions or liver."""
+    """Measuring enhancement, distance to the capsule and flags of all lesions.
+
+    Raises InputError without a liver. Distances to vessels would take their tracing, which is slow: they are left to `netablation lesions`.
+    """
     liver = case.liver_mask()
     if liver is None:
         raise InputError("enhancement is measured against the liver: segment it first")
     lesions = {lesion_id: case.tumor_mask(lesion_id) for lesion_id in case.lesions}
     images = {node.GetName(): volumes.volume_image(node) for node in (case.volume, *case.phases) if node is not None}
     phases = {name: image for name, image in images.items() if is_ct(image)}
-    structures = case.structures()
-    trees = [(kind, structures[name]) for kind, name in VESSEL_KINDS.items() if name in structures]
-    labels = None
-    for kind, mask in trees:
-        part = sitk.Cast(mask != 0, sitk.sitkUInt8) * int(kind)
-        labels = part if labels is None else sitk.Maximum(labels, part)
-
-    def measure(progress: Any) -> MeasuredLesions:
-        vessels = None if labels is None else centerlines_of_mask(labels)
-        return measure_lesions(lesions, liver, phases=phases, vessels=vessels, progress=progress)
-
-    return measure
+    return lambda progress: measure_lesions(lesions, liver, phases=phases, progress=progress)
 
 
 def put_measures(case: CaseScene, measured: MeasuredLesions) -> None:

@@ -29,7 +29,7 @@ Work = Callable[[ProgressCallback], Result]
 _OBSTACLES = ("bone", "lung", "gas")
 
 #: The kind of segment of each tree of vessels.
-VESSEL_KINDS = {
+_VESSEL_KINDS = {
     VesselKind.PORTAL: "portal_vein",
     VesselKind.HEPATIC: "hepatic_vein",
     VesselKind.UNKNOWN: "vessels",
@@ -63,7 +63,7 @@ def vessels_work(case: CaseScene, volume: Any = None) -> Work[VesselSegmentation
 
 def put_vessels(case: CaseScene, result: VesselSegmentation) -> list[str]:
     """Put vessels into the case, a segment for each tree; a tree that was not found now is removed."""
-    for vessel_kind, kind in VESSEL_KINDS.items():
+    for vessel_kind, kind in _VESSEL_KINDS.items():
         mask = sitk.Equal(result.mask, int(vessel_kind))
         if np.any(sitk.GetArrayViewFromImage(mask)):
             case.replace_structure(mask, kind)
