@@ -392,7 +392,8 @@ def without_others(case: CaseScene, mask: sitk.Image, lesion_id: str = "") -> tu
         if other.segment_id == lesion_id:
             continue
         theirs = sitk.Resample(case.tumor_mask(other.segment_id), kept, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-        if np.any(sitk.GetArrayViewFromImage(sitk.And(kept, theirs))):
+        shared = sitk.And(kept, theirs)  # held while its voxels are read
+        if np.any(sitk.GetArrayViewFromImage(shared)):
             met.append(other.name)
             kept = sitk.And(kept, sitk.Equal(theirs, 0))
     if not np.any(sitk.GetArrayViewFromImage(kept)):
