@@ -98,6 +98,10 @@ class LesionDrawing:
         self._observed: dict[str, tuple[Any, list[int]]] = {}
         self._armed: tuple[str, str] = ("", "")
         self._added = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, self._on_node_added)
+        self.follow()
+
+    def follow(self) -> None:
+        """Follow what is drawn on lesions and was not followed yet, such as after a scene was opened."""
         for role in _DRAWN:
             for node in self._of_role(role):
                 self._follow(node)

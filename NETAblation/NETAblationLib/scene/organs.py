@@ -28,11 +28,11 @@ Work = Callable[[ProgressCallback], Result]
 #: Parts of the anatomy that are kept as organs at risk.
 _OBSTACLES = ("bone", "lung", "gas")
 
-#: The kind of segment of each tree of vessels.
-_VESSEL_KINDS = {
-    VesselKind.PORTAL: "portal_vein",
-    VesselKind.HEPATIC: "hepatic_vein",
-    VesselKind.UNKNOWN: "vessels",
+#: Kinds of segments of vessels, and the tree that each holds.
+VESSEL_KINDS = {
+    "portal_vein": VesselKind.PORTAL,
+    "hepatic_vein": VesselKind.HEPATIC,
+    "vessels": VesselKind.UNKNOWN,
 }
 
 
@@ -63,8 +63,8 @@ def vessels_work(case: CaseScene, volume: Any = None) -> Work[VesselSegmentation
 
 def put_vessels(case: CaseScene, result: VesselSegmentation) -> list[str]:
     """Put vessels into the case, a segment for each tree; a tree that was not found now is removed."""
-    for vessel_kind, kind in _VESSEL_KINDS.items():
-        mask = sitk.Equal(result.mask, int(vessel_kind))
+    for kind, tree in VESSEL_KINDS.items():
+        mask = sitk.Equal(result.mask, int(tree))
         if np.any(sitk.GetArrayViewFromImage(mask)):
             case.replace_structure(mask, kind)
         else:
