@@ -51,12 +51,12 @@ class NETAblationLesions(ScriptedLoadableModule):
 class NETAblationLesionsParameterNode:
     """The user's choices: images, the segmentation to take from, and the PET with its region and threshold."""
 
-    image: Optional[vtkMRMLScalarVolumeNode]
-    phase: Optional[vtkMRMLScalarVolumeNode]
+    image: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
+    phase: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
     withinLiver: bool = True
-    source: Optional[vtkMRMLSegmentationNode]
-    pet: Optional[vtkMRMLScalarVolumeNode]
-    region: Optional[vtkMRMLMarkupsROINode]
+    source: Optional[vtkMRMLSegmentationNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
+    pet: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
+    region: Optional[vtkMRMLMarkupsROINode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
     percentOfMaximum: Annotated[float, WithinRange(10, 90)] = 45
 
 
@@ -76,7 +76,7 @@ class NETAblationLesionsWidget(Panel):
     def setupPanel(self) -> None:
         """Connect the panel's own widgets."""
         ui = self.ui
-        self.drawing: Optional[LesionDrawing] = None
+        self.drawing: LesionDrawing | None = None
         self._rows = LesionTable()
         self._drawn: list = []
         self._matches: list = []
@@ -159,7 +159,7 @@ class NETAblationLesionsWidget(Panel):
             self._showEditor(case)
         self._allowAll(case)
 
-    def _allowAll(self, case: Optional[CaseScene]) -> None:
+    def _allowAll(self, case: CaseScene | None) -> None:
         ui, node = self.ui, self.parameterNode
         noImage = "" if case is not None or node.image is not None else _("choose the planning image first")
         noCase = "" if case is not None else _("draw a lesion or segment the liver first")
@@ -205,7 +205,7 @@ class NETAblationLesionsWidget(Panel):
             *(ui.adoptButton, ui.totalSegmentatorButton, ui.petButton),
         ]
 
-    def _showOrgans(self, case: Optional[CaseScene]) -> None:
+    def _showOrgans(self, case: CaseScene | None) -> None:
         kinds = set()
         liver = _("none")
         if case is not None:
@@ -301,7 +301,7 @@ class NETAblationLesionsWidget(Panel):
         with self.attempt(_("No lesion was segmented."), isSlow=True):
             self.drawing.remove_corrections(self.lesionId)
 
-    def _followDrawing(self, case: Optional[CaseScene]) -> None:
+    def _followDrawing(self, case: CaseScene | None) -> None:
         """Have the drawing of the present case; what was drawn before is followed too."""
         if case is None:
             self._stopDrawing()
@@ -431,7 +431,7 @@ class NETAblationLesionsWidget(Panel):
         else:
             self._showEditor(self.case)
 
-    def _showEditor(self, case: Optional[CaseScene]) -> None:
+    def _showEditor(self, case: CaseScene | None) -> None:
         editor = self.ui.segmentEditor
         if case is None or editor.segmentationNode() is case.before:
             return
@@ -506,6 +506,6 @@ class NETAblationLesionsTest(ScriptedLoadableModuleTest):
         lesionId = drawing.segment(line)
         drawing.close()
         (row,) = LesionTable().rows(CaseScene.open())
-        self.assertEqual(row.lesion_id, lesionId)
-        self.assertAlmostEqual(row.long_axis_mm, 20.0, delta=2.0)
+        assert row.lesion_id == lesionId
+        assert abs(row.long_axis_mm - 20.0) < 2.0
         self.delayDisplay("The lesion was found")

@@ -73,9 +73,10 @@ def test_fifty_lesions_against_integer_programming(seed, power):
         constraints=optimize.LinearConstraint(volume[None], 0.7 * volume.sum(), np.inf),
         integrality=np.ones(50, dtype=int),
         bounds=optimize.Bounds(0, 1),
-        options={"mip_rel_gap": 0.0},
+        options={"mip_rel_gap": 0.0, "time_limit": 4.0},  # proving the hardest case takes half a minute
     )
-    assert found.total_cost == pytest.approx(exact.fun, rel=3e-6)
+    assert exact.mip_dual_bound * (1 - 3e-6) <= found.total_cost <= exact.fun * (1 + 3e-6)
+    assert exact.mip_gap < 1e-3
     assert found.reached_fraction >= 0.7 * (1 - 1e-9)
 
 

@@ -84,7 +84,7 @@ def test_the_middle_is_nearer_to_the_truth_than_the_measured_margin():
     tumor, margin, zone = spheres()
     rng = np.random.default_rng(2)
     measured, middle = [], []
-    for seed in range(16):
+    for seed in range(9):
         waves, phases = rng.normal(size=(3, 200)) / 10.0, rng.uniform(0, 2 * np.pi, 200)
         error = np.sqrt(2 / 200) * np.cos(tumor.points_ras_mm @ waves + phases) @ rng.normal(size=200)
         drawn = Surface(tumor.points_ras_mm + error[:, None] * tumor.point_normals, tumor.triangles)

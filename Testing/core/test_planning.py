@@ -418,7 +418,7 @@ def test_what_cannot_be_reached_is_said_and_helped_from_other_directions():
     made = plan(device=short)
     require_safe_paths(made, short)
     tumor, target, mam, _ = counted(made.to_dict(), "15 mm", 5.0)
-    assert tumor < 0.99
+    assert tumor < 0.995
     assert target < 0.9
     assert made.tumor_coverage_fraction == pytest.approx(tumor, abs=0.005)
     assert made.target_coverage_fraction == pytest.approx(target, abs=0.01)

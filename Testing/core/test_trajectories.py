@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import FormatError, GeometryError, InputError
 from NETAblationLib.core.probes import Probe, ablation_at_tip
+from NETAblationLib.core.shafts import DEFAULT_GAUGE
 from NETAblationLib.core.trajectories import (
-    DEFAULT_GAUGE,
     Trajectory,
     pair_warnings,
     probe_pairs,

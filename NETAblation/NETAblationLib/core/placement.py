@@ -29,12 +29,15 @@ from .path_checks import check_path
 from .polishing import polished
 from .probes import Probe, is_in_zone
 from .progress import ProgressCallback, span
+from .shafts import shaft_diameter_mm, touching_pairs
 from .targets import Target
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+#: Room that is left between two shafts, in mm, and rounds of moving after which touching ones are left. User-set.
+_SHAFT_ROOM_MM, _PARTING_ROUNDS = 0.5, 4
 #: Longest way in the body where the device's shaft length is unknown, in mm. User-set.
 DEFAULT_SHAFT_MM = 200.0
 
@@ -130,6 +133,7 @@ class Search:
         self.aims = Aims.of(target, least_share, kept)
         self.judge = Judge(target, least_share, kept)
         self.kept = tuple(kept)
+        self._thickness_mm = shaft_diameter_mm(device.gauge) + _SHAFT_ROOM_MM
         self.best: Found | None = None
         self.tries: Counter[int] = Counter()
         self.is_cancelled = False
@@ -177,6 +181,7 @@ class Search:
         if draft is None or not draft.lines:
             return None
         if self.judge.verdict(draft).is_enough:
+            draft = self._parted(draft)
             self.judge.find_leaks(draft)
         found = self._found(draft)
         if found.is_better_than(self.best):
@@ -185,7 +190,23 @@ class Search:
 
     def _found(self, draft: Draft) -> Found:
         verdict = self.judge.verdict(draft)
+        if verdict.is_enough and self._touches(draft):
+            verdict = replace(verdict, is_enough=False)
         return Found(draft, verdict, self._cost(draft, verdict))
+
+    def _parted(self, draft: Draft) -> Draft:
+        """The draft moved until no shafts touch, where it stays enough; else as it is."""
+        moved = draft
+        for _ in range(_PARTING_ROUNDS):
+            if not self._touches(moved):
+                return moved if self.judge.verdict(moved).is_enough else draft
+            moved = self._deepened(moved, self.aims.must)
+        return draft
+
+    def _touches(self, draft: Draft) -> bool:
+        """Whether a shaft would touch another one or that of a kept probe."""
+        pairs = touching_pairs([*self.kept, *draft.probes], self._thickness_mm)
+        return any(other >= len(self.kept) for _, other in pairs)
 
     def _cost(self, draft: Draft, verdict: Verdict) -> tuple[float, ...]:
         lines, ablations = float(len(draft.lines)), float(draft.ablation_count)

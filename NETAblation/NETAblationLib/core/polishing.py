@@ -13,6 +13,7 @@ from scipy import optimize
 
 from .access import Surroundings
 from .drafts import Draft, Line, across, tip_mm
+from .shafts import closest_places
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,8 +28,8 @@ _EDGE_PRICE = 0.3
 #: Room in mm that a line keeps beyond what it needs while it moves, the price of each mm missing, and the distance
 #: of samples along it. User-set.
 _EXTRA_ROOM_MM, _ROOM_PRICE, _ROOM_STEP_MM = 0.5, 0.3, 2.0
-#: Lines nearer to each other than this are pushed apart, in mm, at this price for each mm. User-set.
-_APART_MM, _APART_PRICE = 8.0, 0.3
+#: Shafts nearer to each other than this are pushed apart, in mm, at this price for each mm. User-set.
+_APART_MM, _APART_PRICE = 4.0, 0.3
 
 
 def polished(
@@ -74,6 +75,7 @@ class _Polish:
         back = np.arange(0.0, longest + _ROOM_STEP_MM, _ROOM_STEP_MM)
         tips = np.array([tip_mm(row) for row in draft.places]) - self.pivot_mm
         entries = np.array([line.entry_mm for line in draft.lines]) + self.pivot_mm
+        self.shaft_mm = np.stack([-entries, tips], axis=1)  # from the skin to the tip, ahead of the base points
         self.along = tips[:, None] - back[None]
         self.is_way = self.along > -entries[:, None]
 
@@ -172,19 +174,28 @@ class _Polish:
         return float(total), by_depth
 
     def _crowded(self, base: FloatArray, direction: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """The price of lines that run too near to each other, and its derivative by the base points."""
-        by_base = np.zeros_like(base)
+        """The price of shafts that run too near to each other anywhere, and its derivative by lines.
+
+        Where two come nearest does not move to first order when they do (the envelope theorem).
+        """
+        by_base, by_direction = np.zeros_like(base), np.zeros_like(base)
         if self.count < 2:
-            return 0.0, by_base, np.zeros_like(base)
+            return 0.0, by_base, by_direction
         one, other = np.triu_indices(self.count, 1)
-        between = base[one] - base[other]
-        between -= np.einsum("px,px->p", between, direction[one])[:, None] * direction[one]
-        apart = np.maximum(np.linalg.norm(between, axis=1), 1e-6)
+        ends = base[:, None] + self.shaft_mm[..., None] * direction[:, None]
+        places = closest_places(ends[one], ends[other])
+        along = [
+            self.shaft_mm[line, 0] + places[:, n] * np.ptp(self.shaft_mm[line], axis=1)
+            for n, line in enumerate((one, other))
+        ]
+        here, there = (base[line] + at[:, None] * direction[line] for line, at in zip((one, other), along, strict=True))
+        apart = np.maximum(np.linalg.norm(here - there, axis=1), 1e-6)
         missing = np.maximum(_APART_MM - apart, 0.0)
-        push = (-_APART_PRICE * (missing > 0) / apart)[:, None] * between
-        np.add.at(by_base, one, push)
-        np.add.at(by_base, other, -push)
-        return float(_APART_PRICE * missing.sum()), by_base, np.zeros_like(base)
+        push = (-_APART_PRICE * (missing > 0) / apart)[:, None] * (here - there)
+        for line, at, sign in ((one, along[0], 1.0), (other, along[1], -1.0)):
+            np.add.at(by_base, line, sign * push)
+            np.add.at(by_direction, line, sign * push * at[:, None])
+        return float(_APART_PRICE * missing.sum()), by_base, by_direction
 
     def _met(self, base: FloatArray, direction: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """The price of room missing along the ways, and its derivative by lines, from differences sideways."""

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from .devices import Device
 from .errors import FormatError, GeometryError, InputError
 from .probes import Point, Probe
+from .shafts import closest_distances_mm, shaft_diameter_mm
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,22 +31,6 @@ FloatArray = npt.NDArray[np.float64]
 #: in patients, 2.0 to 2.5 cm (Francica, BJR 2018;91:20180625); the lower end has no published source; user-set.
 SPACING_RANGE_MM = (15.0, 25.0)
 
-#: Outer diameters in mm by gauge, for telling whether two shafts touch: Birmingham (Stubs) wire gauge, in inches.
-_DIAMETER_MM = {
-    gauge: 25.4 * inches
-    for gauge, inches in {
-        11: 0.120,
-        12: 0.109,
-        13: 0.095,
-        14: 0.083,
-        15: 0.072,
-        16: 0.065,
-        17: 0.058,
-        18: 0.049,
-    }.items()
-}
-#: Gauge of a shaft whose device does not say: a thick one, to be on the safe side. User-set.
-DEFAULT_GAUGE = 13.0
 #: Highest aiming device in mm. User-set.
 _MAX_AIMING_HEIGHT_MM = 400.0
 #: Length of a unit vector's part below which it has no direction: rounding only.
@@ -302,44 +287,17 @@ def _pair(first: Trajectory, second: Trajectory) -> ProbePair:
         line_distance_mm=line_distance,
         shaft_distance_mm=_segment_distance_mm(first.shaft_ends, second.shaft_ends),
         angle_deg=float(np.degrees(np.arctan2(sine, cosine))),
-        touching_mm=0.5 * (_diameter_mm(first.gauge) + _diameter_mm(second.gauge)),
+        touching_mm=0.5 * (shaft_diameter_mm(first.gauge) + shaft_diameter_mm(second.gauge)),
     )
 
 
 def _segment_distance_mm(first: FloatArray, second: FloatArray) -> float:
-    """Smallest distance of two line segments, each (2, 3); one may be a point.
-
-    It lies inside both, at the foot of their common perpendicular, or at an end of one of them.
-    """
-    candidates = [
-        *(_point_distance_mm(end, second) for end in first),
-        *(_point_distance_mm(end, first) for end in second),
-    ]
-    along, beside = first[1] - first[0], second[1] - second[0]
-    matrix = np.stack([along, -beside], axis=1)
-    gram = matrix.T @ matrix
-    if np.linalg.det(gram) > 1e-12 * gram[0, 0] * gram[1, 1]:
-        places = np.linalg.solve(gram, matrix.T @ (second[0] - first[0]))
-        if np.all((places >= 0) & (places <= 1)):
-            candidates.append(float(np.linalg.norm(first[0] + places[0] * along - second[0] - places[1] * beside)))
-    return min(candidates)
-
-
-def _point_distance_mm(point: FloatArray, segment: FloatArray) -> float:
-    along = segment[1] - segment[0]
-    square = float(along @ along)
-    place = 0.0 if square == 0 else float(np.clip((point - segment[0]) @ along / square, 0.0, 1.0))
-    return float(np.linalg.norm(point - segment[0] - place * along))
+    """Smallest distance of two line segments, each (2, 3); one may be a point."""
+    return float(closest_distances_mm(first[None], second[None])[0])
 
 
 def _degrees(angle: float) -> str:
     return f"{angle:.0f} degree" if round(angle) == 1 else f"{angle:.0f} degrees"
-
-
-def _diameter_mm(gauge: float | None) -> float:
-    """Outer diameter of a shaft, between the gauges of the table linear, beyond it that of its end."""
-    gauges = sorted(_DIAMETER_MM)
-    return float(np.interp(DEFAULT_GAUGE if gauge is None else gauge, gauges, [_DIAMETER_MM[g] for g in gauges]))
 
 
 def _tip_depth_mm(device: Device | None, setting: str, long_axis_mm: float, center_depth_mm: float) -> float | None:

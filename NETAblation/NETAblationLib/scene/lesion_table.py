@@ -90,7 +90,8 @@ class LesionTable:
 def measures_work(case: CaseScene) -> Work[MeasuredLesions]:
     """Measuring enhancement, distance to the capsule and flags of all lesions.
 
-    Raises InputError without a liver. Distances to vessels would take their tracing, which is slow: they are left to `netablation lesions`.
+    Raises InputError without a liver. Distances to vessels would take their tracing, which is slow: they are left to
+    `netablation lesions`.
     """
     liver = case.liver_mask()
     if liver is None:
