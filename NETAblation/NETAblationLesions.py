@@ -51,12 +51,12 @@ class NETAblationLesions(ScriptedLoadableModule):
 class NETAblationLesionsParameterNode:
     """The user's choices: images, the segmentation to take from, and the PET with its region and threshold."""
 
-    image: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
-    phase: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
+    image: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 - as Slicer's own modules have it
+    phase: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 - as Slicer's own modules have it
     withinLiver: bool = True
-    source: Optional[vtkMRMLSegmentationNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
-    pet: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
-    region: Optional[vtkMRMLMarkupsROINode]  # noqa: UP045 (Slicer's wrapper reads Optional only)
+    source: Optional[vtkMRMLSegmentationNode]  # noqa: UP045 - as Slicer's own modules have it
+    pet: Optional[vtkMRMLScalarVolumeNode]  # noqa: UP045 - as Slicer's own modules have it
+    region: Optional[vtkMRMLMarkupsROINode]  # noqa: UP045 - as Slicer's own modules have it
     percentOfMaximum: Annotated[float, WithinRange(10, 90)] = 45
 
 
