@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,32 +33,55 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_error_in_slots(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Qt and VTK print exceptions of slots and observers and go on; here they fail the test."""
+    """Qt and VTK print exceptions of slots and observers and go on; here they fail the test, as does an error dialog.
+
+    A test that expects a dialog takes the fixture `dialogs` or replaces `slicer.util.errorDisplay`.
+    """
+    import slicer
+
     errors: list[str] = []
+    told: list[BaseException] = []
+    try_with_display = slicer.util.tryWithErrorDisplay
+
+    @contextmanager
+    def remember(*arguments: Any, **named: Any) -> Iterator[None]:
+        try:
+            with try_with_display(*arguments, **named):
+                yield
+        except Exception as error:
+            told.append(error)  # it was shown in a dialog before it was raised again
+            raise
 
     def keep(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        errors.append("".join(traceback.format_exception(kind, error, trace)))
+        if not any(error is one for one in told):
+            errors.append("".join(traceback.format_exception(kind, error, trace)))
 
     monkeypatch.setattr(sys, "excepthook", keep)
     monkeypatch.setattr(sys, "unraisablehook", lambda hook: keep(hook.exc_type, hook.exc_value, hook.exc_traceback))
+    monkeypatch.setattr(slicer.app, "_is_testing", False)
+    monkeypatch.setattr(slicer.util, "tryWithErrorDisplay", remember)
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_args, **_named: errors.append(text))
     yield errors
     assert not errors, "\n".join(errors)
 
 
 @pytest.fixture
-def dialogs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def dialogs(no_error_in_slots: list[str], monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The texts of dialogs, in `shown`; questions are answered with `answer` (True at first)."""
     import slicer.util
 
     log = SimpleNamespace(shown=[], answer=True)
+
+    def show(text: str, *_args: Any, **_named: Any) -> None:
+        log.shown.append(text)
+
+    def ask(text: str, *_args: Any, **_named: Any) -> bool:
+        log.shown.append(text)
+        return bool(log.answer)
+
     for name in ("errorDisplay", "warningDisplay", "infoDisplay"):
-        monkeypatch.setattr(slicer.util, name, lambda text, *_args, **_named: log.shown.append(text))
+        monkeypatch.setattr(slicer.util, name, show)
     for name in ("confirmOkCancelDisplay", "confirmYesNoDisplay"):
-
-        def ask(text: str, *_args: Any, **_named: Any) -> bool:
-            log.shown.append(text)
-            return bool(log.answer)
-
         monkeypatch.setattr(slicer.util, name, ask)
     return log
 
@@ -87,7 +111,11 @@ def panel(scene: Any) -> Iterator[Callable[[str], Any]]:
 
 @pytest.fixture
 def sample_case(scene: Any, small_patient: Any) -> Any:
-    """The small digital patient in the scene: planning image, liver and lesions of the truth (a CaseScene)."""
+    """The small digital patient in the scene before any lesion is drawn: two phases and the liver (a CaseScene)."""
     from NETAblationLib.scene.cases import CaseScene
 
-    return CaseScene(small_patient.images["portal"], image=small_patient.images["portal"])
+    case = CaseScene.create(
+        small_patient.portal, image=small_patient.portal, liver=small_patient.masks["liver"], image_name="Portal venous"
+    )
+    case.add_phase(small_patient.arterial, "Arterial")
+    return case

@@ -1,8 +1,8 @@
 """Stand-ins for what the panels need of 3D Slicer's application: Qt as PythonQt shows it, CTK, Slicer's widgets.
 
 They run on PySide6, off screen, around the real Slicer libraries (scene, logics, `slicer.util`). Each models documented
-behavior; `compare_with_slicer` checks every property, signal and slot against Slicer's and CTK's source. What they do not
-prove: PythonQt's conversions, Qt 5, the real widgets' looks, the layout, the installed extension.
+behavior; `compare_with_slicer` checks every property, signal and slot against Slicer's and CTK's source. What they do
+not prove: PythonQt's conversions, Qt 5, the real widgets' looks, the layout, the installed extension.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `slicer.app` and `slicer.modules` get beside the headless start-up once there is Qt: modules, settings, window."""
+"""What `slicer.app` and `slicer.modules` have once there is Qt: loaded modules, settings, a main window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @native
-class qSlicerScriptedLoadableModule(QtCore.QObject):  # noqa: N801 - Slicer's names, as below
+class qSlicerScriptedLoadableModule(QtCore.QObject):
     """A loaded module, `slicer.modules.<name in small letters>`; what its class gets as `parent`."""
 
     _header = "Base/QTGUI/qSlicerScriptedLoadableModule.h"
@@ -31,9 +31,9 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):  # noqa: N801 - Slicer's na
     categories = stored("QStringList", "categories", [])
     contributors = stored("QStringList", "contributors", [])
     dependencies = stored("QStringList", "dependencies", [])
-    associatedNodeTypes = stored("QStringList", "associatedNodeTypes", [])  # noqa: N815
-    helpText = stored(str, "helpText", "")  # noqa: N815
-    acknowledgementText = stored(str, "acknowledgementText", "")  # noqa: N815
+    associatedNodeTypes = stored("QStringList", "associatedNodeTypes", [])
+    helpText = stored(str, "helpText", "")
+    acknowledgementText = stored(str, "acknowledgementText", "")
     hidden = stored(bool, "hidden", False)
     index = stored(int, "index", -1)
     icon = stored(QtGui.QIcon, "icon", None)
@@ -55,7 +55,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):  # noqa: N801 - Slicer's na
 
 
 @native
-class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):  # noqa: N801
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     """The widget around a module's panel; its class gets it as `parent`."""
 
     _header = "Base/QTGUI/qSlicerScriptedLoadableModuleWidget.h"
@@ -66,7 +66,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):  # noqa: N801
         self._python: Any = None
         self.setLayout(QtWidgets.QVBoxLayout())
 
-    moduleName = Property(str, lambda self: self._module_name)  # noqa: N815
+    moduleName = Property(str, lambda self: self._module_name)
 
     def _fill(self) -> None:
         self.setMRMLScene(slicer.mrmlScene)
@@ -91,7 +91,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):  # noqa: N801
 
 
 @native
-class qSlicerModuleManager(QtCore.QObject):  # noqa: N801
+class qSlicerModuleManager(QtCore.QObject):
     """The loaded modules."""
 
     _header = "Base/QTCore/qSlicerModuleManager.h"
@@ -99,8 +99,8 @@ class qSlicerModuleManager(QtCore.QObject):  # noqa: N801
         "moduleLoaded(QString)": "moduleLoaded",
         "moduleAboutToBeUnloaded(QString)": "moduleAboutToBeUnloaded",
     }
-    moduleLoaded = Signal(str)  # noqa: N815
-    moduleAboutToBeUnloaded = Signal(str)  # noqa: N815
+    moduleLoaded = Signal(str)
+    moduleAboutToBeUnloaded = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,12 +116,12 @@ class qSlicerModuleManager(QtCore.QObject):  # noqa: N801
 
 
 @native
-class qSlicerModuleSelectorToolBar(QtWidgets.QToolBar):  # noqa: N801
+class qSlicerModuleSelectorToolBar(QtWidgets.QToolBar):
     """Chooses which module's panel is shown."""
 
     _header = "Base/QTGUI/qSlicerModuleSelectorToolBar.h"
     _signals = {"moduleSelected(QString)": "moduleSelected"}
-    moduleSelected = Signal(str)  # noqa: N815
+    moduleSelected = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,11 +138,11 @@ class qSlicerModuleSelectorToolBar(QtWidgets.QToolBar):  # noqa: N801
         slicer.util.getModule(name).widgetRepresentation().enter()
         self.moduleSelected.emit(name)
 
-    selectedModule = Property(str, lambda self: self._selected, selectModule)  # noqa: N815
+    selectedModule = Property(str, lambda self: self._selected, selectModule)
 
 
 @native
-class qSlicerMainWindow(QtWidgets.QMainWindow):  # noqa: N801
+class qSlicerMainWindow(QtWidgets.QMainWindow):
     """The main window: only its module selector."""
 
     _header = "Base/QTApp/qSlicerMainWindow.h"
@@ -173,8 +173,11 @@ class Application(HeadlessApplication):
             os.path.join(self.temporaryPath, "settings.ini"), QtCore.QSettings.Format.IniFormat
         )
         self.startupCompleted = self._signals.startupCompleted
-        #: What no dialog may wait for in tests; a test sets it to False to see a dialog made.
-        self._testing = True
+        self._is_testing = True
+
+    def testingEnabled(self) -> bool:
+        """Whether dialogs are left out; tests that answer them set this aside."""
+        return self._is_testing
 
     def connect(self, *arguments: Any) -> bool:
         """Connect a signal of the application by its signature."""
@@ -188,7 +191,7 @@ class Application(HeadlessApplication):
         """Settings in a file of this process."""
         return self._settings
 
-    userSettings = settings  # noqa: N815
+    userSettings = settings
 
     def translate(self, _context: str, text: str) -> str:
         """The text itself: nothing is translated."""
@@ -221,7 +224,7 @@ class Application(HeadlessApplication):
 
 class _ApplicationSignals(QtCore.QObject):
     _signals = {"startupCompleted()": "startupCompleted"}
-    startupCompleted = Signal()  # noqa: N815
+    startupCompleted = Signal()
 
 
 def load_module(path: Path) -> qSlicerScriptedLoadableModule:

@@ -23,12 +23,12 @@ def _published(cls: type) -> type:
 
 
 @_published
-class ctkCollapsibleButton(QtWidgets.QAbstractButton):  # noqa: N801 - CTK's names, as below
+class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     """A section with a title that hides and shows what is in it."""
 
     _header = "Libs/Widgets/ctkCollapsibleButton.h"
     _signals = {"contentsCollapsed(bool)": "contentsCollapsed"}
-    contentsCollapsed = Signal(bool)  # noqa: N815
+    contentsCollapsed = Signal(bool)
     flat = stored(bool, "flat", False)
 
     def __init__(self, *arguments: Any) -> None:
@@ -97,13 +97,13 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):  # noqa: N801 - CTK's nam
 
 
 @_published
-class ctkDoubleSpinBox(QtWidgets.QWidget):  # noqa: N801
+class ctkDoubleSpinBox(QtWidgets.QWidget):
     """A spin box of floating-point numbers."""
 
     _header = "Libs/Widgets/ctkDoubleSpinBox.h"
     _signals = {"valueChanged(double)": "valueChanged", "editingFinished()": "editingFinished"}
-    valueChanged = Signal(float)  # noqa: N815
-    editingFinished = Signal()  # noqa: N815
+    valueChanged = Signal(float)
+    editingFinished = Signal()
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -118,8 +118,8 @@ class ctkDoubleSpinBox(QtWidgets.QWidget):  # noqa: N801
     maximum = forwarded(float, "_spin_box", "maximum")
     minimum = forwarded(float, "_spin_box", "minimum")
     prefix = forwarded(str, "_spin_box", "prefix")
-    readOnly = forwarded(bool, "_spin_box", "readOnly")  # noqa: N815
-    singleStep = forwarded(float, "_spin_box", "singleStep")  # noqa: N815
+    readOnly = forwarded(bool, "_spin_box", "readOnly")
+    singleStep = forwarded(float, "_spin_box", "singleStep")
     suffix = forwarded(str, "_spin_box", "suffix")
     value = forwarded(float, "_spin_box", "value")
 
@@ -137,16 +137,16 @@ class ctkDoubleSpinBox(QtWidgets.QWidget):  # noqa: N801
 
 
 @_published
-class ctkSliderWidget(QtWidgets.QWidget):  # noqa: N801
+class ctkSliderWidget(QtWidgets.QWidget):
     """A slider and a spin box of the same value."""
 
     _header = "Libs/Widgets/ctkSliderWidget.h"
     _signals = {"valueChanged(double)": "valueChanged", "valueIsChanging(double)": "valueIsChanging"}
-    valueChanged = Signal(float)  # noqa: N815
-    valueIsChanging = Signal(float)  # noqa: N815
+    valueChanged = Signal(float)
+    valueIsChanging = Signal(float)
     _STEPS = 1000
-    pageStep = stored(float, "pageStep", 10.0)  # noqa: N815
-    tickInterval = stored(float, "tickInterval", 0.0)  # noqa: N815
+    pageStep = stored(float, "pageStep", 10.0)
+    tickInterval = stored(float, "tickInterval", 0.0)
     tracking = stored(bool, "tracking", True)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -196,7 +196,7 @@ class ctkSliderWidget(QtWidgets.QWidget):  # noqa: N801
     maximum = forwarded(float, "_spin_box", "maximum", _follow)
     minimum = forwarded(float, "_spin_box", "minimum", _follow)
     prefix = forwarded(str, "_spin_box", "prefix")
-    singleStep = forwarded(float, "_spin_box", "singleStep")  # noqa: N815
+    singleStep = forwarded(float, "_spin_box", "singleStep")
     suffix = forwarded(str, "_spin_box", "suffix")
     value = forwarded(float, "_spin_box", "value")
 
@@ -207,11 +207,11 @@ class ctkSliderWidget(QtWidgets.QWidget):  # noqa: N801
     def _set_spin_box_visible(self, visible: bool) -> None:
         self._spin_box.setVisible(visible)
 
-    spinBoxVisible = Property(bool, lambda self: not self._spin_box.isHidden(), _set_spin_box_visible)  # noqa: N815
+    spinBoxVisible = Property(bool, lambda self: not self._spin_box.isHidden(), _set_spin_box_visible)
 
 
 @_published
-class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
+class ctkPathLineEdit(QtWidgets.QWidget):
     """A path, typed or browsed for."""
 
     _header = "Libs/Widgets/ctkPathLineEdit.h"
@@ -219,11 +219,11 @@ class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
         "currentPathChanged(QString)": "currentPathChanged",
         "validInputChanged(bool)": "validInputChanged",
     }
-    currentPathChanged = Signal(str)  # noqa: N815
-    validInputChanged = Signal(bool)  # noqa: N815
-    nameFilters = stored("QStringList", "nameFilters", [])  # noqa: N815
-    settingKey = stored(str, "settingKey", "")  # noqa: N815
-    showHistoryButton = stored(bool, "showHistoryButton", True)  # noqa: N815
+    currentPathChanged = Signal(str)
+    validInputChanged = Signal(bool)
+    nameFilters = stored("QStringList", "nameFilters", [])
+    settingKey = stored(str, "settingKey", "")
+    showHistoryButton = stored(bool, "showHistoryButton", True)
 
     def __init__(self, *arguments: Any) -> None:
         parent = next((value for value in arguments if isinstance(value, QtWidgets.QWidget)), None)
@@ -237,7 +237,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
         layout.addWidget(browse)
         self._line_edit.textChanged.connect(self.currentPathChanged)
 
-    currentPath = forwarded(str, "_line_edit", "text")  # noqa: N815
+    currentPath = forwarded(str, "_line_edit", "text")
 
     def setCurrentPath(self, path: str) -> None:
         """Set the path."""
@@ -248,13 +248,13 @@ class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
 
 
 @_published
-class ctkDirectoryButton(QtWidgets.QWidget):  # noqa: N801
+class ctkDirectoryButton(QtWidgets.QWidget):
     """A button that shows a folder and lets choose another."""
 
     _header = "Libs/Widgets/ctkDirectoryButton.h"
     _signals = {"directoryChanged(QString)": "directoryChanged", "directorySelected(QString)": "directorySelected"}
-    directoryChanged = Signal(str)  # noqa: N815
-    directorySelected = Signal(str)  # noqa: N815
+    directoryChanged = Signal(str)
+    directorySelected = Signal(str)
     caption = stored(str, "caption", "")
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -276,43 +276,43 @@ class ctkDirectoryButton(QtWidgets.QWidget):  # noqa: N801
 
 
 @_published
-class ctkPushButton(QtWidgets.QPushButton):  # noqa: N801
+class ctkPushButton(QtWidgets.QPushButton):
     """A push button."""
 
     _header = "Libs/Widgets/ctkPushButton.h"
 
 
 @_published
-class ctkCheckablePushButton(ctkPushButton):  # noqa: N801
+class ctkCheckablePushButton(ctkPushButton):
     """A push button with a check box in it; only the state of the button is modelled."""
 
     _header = "Libs/Widgets/ctkCheckablePushButton.h"
 
 
 @_published
-class ctkMenuButton(QtWidgets.QPushButton):  # noqa: N801
+class ctkMenuButton(QtWidgets.QPushButton):
     """A push button with a menu beside it."""
 
     _header = "Libs/Widgets/ctkMenuButton.h"
 
 
 @_published
-class ctkComboBox(QtWidgets.QComboBox):  # noqa: N801
+class ctkComboBox(QtWidgets.QComboBox):
     """A combo box that shows a text where nothing is chosen."""
 
     _header = "Libs/Widgets/ctkComboBox.h"
-    defaultText = stored(str, "defaultText", "")  # noqa: N815
+    defaultText = stored(str, "defaultText", "")
 
 
 @_published
-class ctkMessageBox(QtWidgets.QMessageBox):  # noqa: N801
+class ctkMessageBox(QtWidgets.QMessageBox):
     """A message box; nothing but Qt's part is modelled."""
 
     _header = "Libs/Widgets/ctkMessageBox.h"
 
 
 @_published
-class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):  # noqa: N801
+class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
     """A group box that can be closed by its check box."""
 
     _header = "Libs/Widgets/ctkCollapsibleGroupBox.h"

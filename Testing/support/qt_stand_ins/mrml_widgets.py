@@ -32,12 +32,12 @@ class _Observations:
 
 
 @_published
-class qMRMLWidget(QtWidgets.QWidget):  # noqa: N801 - Slicer's names, as below
+class qMRMLWidget(QtWidgets.QWidget):
     """A widget with a scene."""
 
     _header = "Libs/MRML/Widgets/qMRMLWidget.h"
     _signals = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
-    mrmlSceneChanged = Signal(object)  # noqa: N815
+    mrmlSceneChanged = Signal(object)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -55,14 +55,14 @@ class qMRMLWidget(QtWidgets.QWidget):  # noqa: N801 - Slicer's names, as below
 
 
 @_published
-class qSlicerWidget(qMRMLWidget):  # noqa: N801
+class qSlicerWidget(qMRMLWidget):
     """In Slicer this one derives from QWidget; its scene works alike."""
 
     _header = "Base/QTGUI/qSlicerWidget.h"
 
 
 @_published
-class qMRMLNodeComboBox(QtWidgets.QWidget):  # noqa: N801
+class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Choose a node of the scene."""
 
     _header = "Libs/MRML/Widgets/qMRMLNodeComboBox.h"
@@ -73,24 +73,24 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):  # noqa: N801
         "nodeAdded(vtkMRMLNode*)": "nodeAdded",
         "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
     }
-    currentNodeChanged = Signal(object)  # noqa: N815
+    currentNodeChanged = Signal(object)
     _valid_changed = Signal(bool)
-    currentNodeIDChanged = Signal(str)  # noqa: N815
-    nodeAdded = Signal(object)  # noqa: N815
-    nodeAddedByUser = Signal(object)  # noqa: N815
+    currentNodeIDChanged = Signal(str)
+    nodeAdded = Signal(object)
+    nodeAddedByUser = Signal(object)
 
-    nodeTypes = stored("QStringList", "nodeTypes", [])  # noqa: N815
-    hideChildNodeTypes = stored("QStringList", "hideChildNodeTypes", [])  # noqa: N815
-    showHidden = stored(bool, "showHidden", False)  # noqa: N815
-    showChildNodeTypes = stored(bool, "showChildNodeTypes", True)  # noqa: N815
-    noneEnabled = stored(bool, "noneEnabled", False)  # noqa: N815
-    addEnabled = stored(bool, "addEnabled", True)  # noqa: N815
-    removeEnabled = stored(bool, "removeEnabled", True)  # noqa: N815
-    editEnabled = stored(bool, "editEnabled", False)  # noqa: N815
-    renameEnabled = stored(bool, "renameEnabled", False)  # noqa: N815
-    selectNodeUponCreation = stored(bool, "selectNodeUponCreation", True)  # noqa: N815
-    baseName = stored(str, "baseName", "")  # noqa: N815
-    noneDisplay = stored(str, "noneDisplay", "None")  # noqa: N815
+    nodeTypes = stored("QStringList", "nodeTypes", [])
+    hideChildNodeTypes = stored("QStringList", "hideChildNodeTypes", [])
+    showHidden = stored(bool, "showHidden", False)
+    showChildNodeTypes = stored(bool, "showChildNodeTypes", True)
+    noneEnabled = stored(bool, "noneEnabled", False)
+    addEnabled = stored(bool, "addEnabled", True)
+    removeEnabled = stored(bool, "removeEnabled", True)
+    editEnabled = stored(bool, "editEnabled", False)
+    renameEnabled = stored(bool, "renameEnabled", False)
+    selectNodeUponCreation = stored(bool, "selectNodeUponCreation", True)
+    baseName = stored(str, "baseName", "")
+    noneDisplay = stored(str, "noneDisplay", "None")
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -156,7 +156,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):  # noqa: N801
         known = {node.GetID() for node in self._nodes()}
         self._select(node_id if node_id in known else "")
 
-    currentNodeID = Property(str, lambda self: self._id, setCurrentNodeID)  # noqa: N815
+    currentNodeID = Property(str, lambda self: self._id, setCurrentNodeID)
 
     def addNode(self, node_type: str | None = None) -> Any:
         """Make a new node, as "Create new" does."""
@@ -264,7 +264,7 @@ class _UnitAware:
 
 
 @_published
-class qMRMLSliderWidget(_UnitAware, ctkSliderWidget):  # noqa: N801
+class qMRMLSliderWidget(_UnitAware, ctkSliderWidget):
     """A slider with the unit of a quantity."""
 
     _header = "Libs/MRML/Widgets/qMRMLSliderWidget.h"
@@ -272,7 +272,7 @@ class qMRMLSliderWidget(_UnitAware, ctkSliderWidget):  # noqa: N801
 
 
 @_published
-class qMRMLSpinBox(_UnitAware, ctkDoubleSpinBox):  # noqa: N801
+class qMRMLSpinBox(_UnitAware, ctkDoubleSpinBox):
     """A spin box with the unit of a quantity."""
 
     _header = "Libs/MRML/Widgets/qMRMLSpinBox.h"
@@ -280,7 +280,7 @@ class qMRMLSpinBox(_UnitAware, ctkDoubleSpinBox):  # noqa: N801
 
 
 @_published
-class qMRMLSegmentSelectorWidget(qMRMLWidget):  # noqa: N801
+class qMRMLSegmentSelectorWidget(qMRMLWidget):
     """Choose a segmentation and one of its segments; more than one is not modelled."""
 
     _header = "Libs/MRML/Widgets/qMRMLSegmentSelectorWidget.h"
@@ -288,10 +288,10 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):  # noqa: N801
         "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
         "currentSegmentChanged(QString)": "currentSegmentChanged",
     }
-    currentNodeChanged = Signal(object)  # noqa: N815
-    currentSegmentChanged = Signal(str)  # noqa: N815
-    noneEnabled = stored(bool, "noneEnabled", False)  # noqa: N815
-    horizontalLayout = stored(bool, "horizontalLayout", False)  # noqa: N815
+    currentNodeChanged = Signal(object)
+    currentSegmentChanged = Signal(str)
+    noneEnabled = stored(bool, "noneEnabled", False)
+    horizontalLayout = stored(bool, "horizontalLayout", False)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -314,9 +314,7 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):  # noqa: N801
     def _set_node_box_visible(self, visible: bool) -> None:
         self._node_box.setVisible(visible)
 
-    segmentationNodeSelectorVisible = Property(  # noqa: N815
-        bool, lambda self: not self._node_box.isHidden(), _set_node_box_visible
-    )
+    segmentationNodeSelectorVisible = Property(bool, lambda self: not self._node_box.isHidden(), _set_node_box_visible)
 
     def setMRMLScene(self, scene: Any) -> None:
         """Set the scene."""
@@ -385,7 +383,7 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):  # noqa: N801
 
 
 @_published
-class qMRMLSegmentEditorWidget(qMRMLWidget):  # noqa: N801
+class qMRMLSegmentEditorWidget(qMRMLWidget):
     """The Segment Editor inside a panel: what it edits; there are no effects."""
 
     _header = "Modules/Loadable/Segmentations/Widgets/qMRMLSegmentEditorWidget.h"
@@ -394,23 +392,23 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):  # noqa: N801
         "segmentationNodeChanged(vtkMRMLSegmentationNode*)": "segmentationNodeChanged",
         "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": "sourceVolumeNodeChanged",
     }
-    currentSegmentIDChanged = Signal(str)  # noqa: N815
-    segmentationNodeChanged = Signal(object)  # noqa: N815
-    sourceVolumeNodeChanged = Signal(object)  # noqa: N815
-    addRemoveSegmentButtonsVisible = stored(bool, "addRemoveSegmentButtonsVisible", True)  # noqa: N815
-    autoShowSourceVolumeNode = stored(bool, "autoShowSourceVolumeNode", True)  # noqa: N815
-    effectColumnCount = stored(int, "effectColumnCount", 2)  # noqa: N815
-    jumpToSelectedSegmentEnabled = stored(bool, "jumpToSelectedSegmentEnabled", False)  # noqa: N815
-    maskingSectionVisible = stored(bool, "maskingSectionVisible", True)  # noqa: N815
-    maximumNumberOfUndoStates = stored(int, "maximumNumberOfUndoStates", 10)  # noqa: N815
-    readOnly = stored(bool, "readOnly", False)  # noqa: N815
-    segmentationNodeSelectorVisible = stored(bool, "segmentationNodeSelectorVisible", True)  # noqa: N815
-    show3DButtonVisible = stored(bool, "show3DButtonVisible", True)  # noqa: N815
-    sourceVolumeNodeSelectorVisible = stored(bool, "sourceVolumeNodeSelectorVisible", True)  # noqa: N815
-    specifyGeometryButtonVisible = stored(bool, "specifyGeometryButtonVisible", True)  # noqa: N815
-    switchToSegmentationsButtonVisible = stored(bool, "switchToSegmentationsButtonVisible", True)  # noqa: N815
-    undoEnabled = stored(bool, "undoEnabled", True)  # noqa: N815
-    unorderedEffectsVisible = stored(bool, "unorderedEffectsVisible", True)  # noqa: N815
+    currentSegmentIDChanged = Signal(str)
+    segmentationNodeChanged = Signal(object)
+    sourceVolumeNodeChanged = Signal(object)
+    addRemoveSegmentButtonsVisible = stored(bool, "addRemoveSegmentButtonsVisible", True)
+    autoShowSourceVolumeNode = stored(bool, "autoShowSourceVolumeNode", True)
+    effectColumnCount = stored(int, "effectColumnCount", 2)
+    jumpToSelectedSegmentEnabled = stored(bool, "jumpToSelectedSegmentEnabled", False)
+    maskingSectionVisible = stored(bool, "maskingSectionVisible", True)
+    maximumNumberOfUndoStates = stored(int, "maximumNumberOfUndoStates", 10)
+    readOnly = stored(bool, "readOnly", False)
+    segmentationNodeSelectorVisible = stored(bool, "segmentationNodeSelectorVisible", True)
+    show3DButtonVisible = stored(bool, "show3DButtonVisible", True)
+    sourceVolumeNodeSelectorVisible = stored(bool, "sourceVolumeNodeSelectorVisible", True)
+    specifyGeometryButtonVisible = stored(bool, "specifyGeometryButtonVisible", True)
+    switchToSegmentationsButtonVisible = stored(bool, "switchToSegmentationsButtonVisible", True)
+    undoEnabled = stored(bool, "undoEnabled", True)
+    unorderedEffectsVisible = stored(bool, "unorderedEffectsVisible", True)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -495,20 +493,20 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):  # noqa: N801
 
 
 @_published
-class qSlicerMarkupsPlaceWidget(qSlicerWidget):  # noqa: N801
+class qSlicerMarkupsPlaceWidget(qSlicerWidget):
     """Arms the placing of points of a markups node; works on the real selection and interaction nodes."""
 
     _header = "Modules/Loadable/Markups/Widgets/qSlicerMarkupsPlaceWidget.h"
     _signals = {"activeMarkupsPlaceModeChanged(bool)": "activeMarkupsPlaceModeChanged"}
-    activeMarkupsPlaceModeChanged = Signal(bool)  # noqa: N815
+    activeMarkupsPlaceModeChanged = Signal(bool)
     ShowPlaceMultipleMarkupsOption = 0
     HidePlaceMultipleMarkupsOption = 1
     ForcePlaceSingleMarkup = 2
     ForcePlaceMultipleMarkups = 3
-    placeMultipleMarkups = stored(int, "placeMultipleMarkups", 0)  # noqa: N815
-    deleteAllControlPointsOptionVisible = stored(bool, "deleteAllControlPointsOptionVisible", True)  # noqa: N815
-    unsetLastControlPointOptionVisible = stored(bool, "unsetLastControlPointOptionVisible", False)  # noqa: N815
-    unsetAllControlPointsOptionVisible = stored(bool, "unsetAllControlPointsOptionVisible", False)  # noqa: N815
+    placeMultipleMarkups = stored(int, "placeMultipleMarkups", 0)
+    deleteAllControlPointsOptionVisible = stored(bool, "deleteAllControlPointsOptionVisible", True)
+    unsetLastControlPointOptionVisible = stored(bool, "unsetLastControlPointOptionVisible", False)
+    unsetAllControlPointsOptionVisible = stored(bool, "unsetAllControlPointsOptionVisible", False)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -573,7 +571,7 @@ class qSlicerMarkupsPlaceWidget(qSlicerWidget):  # noqa: N801
             if not active:
                 self.interactionNode().SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.ViewTransform)
 
-    currentNodeActive = Property(bool, _is_active, _set_active)  # noqa: N815
+    currentNodeActive = Property(bool, _is_active, _set_active)
 
     def _is_placing(self) -> bool:
         mode = None if self.interactionNode() is None else self.interactionNode().GetCurrentInteractionMode()
@@ -590,7 +588,7 @@ class qSlicerMarkupsPlaceWidget(qSlicerWidget):  # noqa: N801
             self._set_persistent(self.placeMultipleMarkups == self.ForcePlaceMultipleMarkups)
         self.interactionNode().SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
 
-    placeModeEnabled = Property(bool, _is_placing, _set_place_mode)  # noqa: N815
+    placeModeEnabled = Property(bool, _is_placing, _set_place_mode)
 
     def setPlaceModeEnabled(self, enable: bool) -> None:
         """Arm or disarm the placing."""
@@ -600,7 +598,7 @@ class qSlicerMarkupsPlaceWidget(qSlicerWidget):  # noqa: N801
         if self.interactionNode() is not None:
             self.interactionNode().SetPlaceModePersistence(int(persistent))
 
-    placeModePersistency = Property(  # noqa: N815
+    placeModePersistency = Property(
         bool,
         lambda self: self.interactionNode() is not None and bool(self.interactionNode().GetPlaceModePersistence()),
         _set_persistent,
@@ -613,7 +611,7 @@ class qSlicerMarkupsPlaceWidget(qSlicerWidget):  # noqa: N801
     def _set_buttons_visible(self, visible: bool) -> None:
         self._button.setVisible(visible)
 
-    buttonsVisible = Property(bool, lambda self: not self._button.isHidden(), _set_buttons_visible)  # noqa: N815
+    buttonsVisible = Property(bool, lambda self: not self._button.isHidden(), _set_buttons_visible)
 
     def deleteLastPoint(self) -> None:
         """Delete the point that was placed last."""

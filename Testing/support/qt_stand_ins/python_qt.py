@@ -6,6 +6,7 @@ have. Not modelled: PythonQt's conversions of arguments, its overloads, who owns
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import inspect
 import os
@@ -100,10 +101,8 @@ def _signal(sender: QtCore.QObject, signature: str) -> tuple[Any, int | None]:
     attribute = {key.replace(" ", ""): value for key, value in signatures_of(type(sender)).items()}.get(normalized)
     signal = getattr(sender, attribute or name)
     if attribute is None:
-        try:
-            signal = signal[normalized.partition("(")[2].removesuffix(")")] if arguments else signal
-        except (IndexError, KeyError, TypeError):
-            pass  # a signal without overloads
+        with contextlib.suppress(IndexError, KeyError, TypeError):  # a signal without overloads
+            signal = signal[arguments] if arguments else signal
     return signal, count
 
 
