@@ -60,7 +60,7 @@ class NETAblation(ScriptedLoadableModule):
         self.parent.dependencies = ["Markups", "Segmentations", "Terminologies"]
         self.parent.contributors = ["NETAblation contributors"]
         self.parent.helpText = _(
-            "The case: its images, the steps of the procedure with their state, all lesions in figures, and the report. "
+            "The case: its images, the steps of the procedure with their state, all lesions in figures, the report. "
             "Each step opens the module in which it is done. Saving the scene saves the case."
         )
         self.parent.acknowledgementText = _("Research software, not a medical device.")
@@ -297,7 +297,9 @@ class NETAblationWidget(Panel):
                 f"{row.long_axis_mm:.0f} x {row.short_axis_mm:.0f}",
                 "" if results.probe_count is None else str(results.probe_count),
                 _millimeters(results.predicted_mam_mm),
-                " ".join(part for part in (_millimeters(results.mam_mm), results.verdict, "↻" if isStale else "") if part),
+                " ".join(
+                    part for part in (_millimeters(results.mam_mm), results.verdict, "↻" if isStale else "") if part
+                ),
             ]
             cells.append([Cell(text, note, color) for text in texts])
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], cells)

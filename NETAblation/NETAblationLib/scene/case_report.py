@@ -10,8 +10,8 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.net import burden_class
-from ..core.report import LesionSection, render_report, write_report
-from . import surfaces
+from ..core.report import LesionSection, Picture, render_report, write_report
+from . import segmentations, surfaces
 from .case_pictures import pictures_or_note
 from .cases import CaseScene, LesionNodes
 from .provenance import is_stale, stale_reason
@@ -66,10 +66,10 @@ def tumor_burden(case: CaseScene) -> TumorBurden | None:
         return None
     tumor = np.zeros(sitk.GetArrayViewFromImage(liver).shape, dtype=bool)
     for lesion_id in case.lesions:
-        tumor |= sitk.GetArrayViewFromImage(case.tumor_mask(lesion_id)) > 0
+        tumor |= sitk.GetArrayFromImage(segmentations.segment_mask(case.before, lesion_id, liver)) > 0
     whole = tumor | (sitk.GetArrayViewFromImage(liver) > 0)
     voxel_ml = float(np.prod(liver.GetSpacing())) / 1000.0
-    tumor_ml, liver_ml = voxel_ml * np.count_nonzero(tumor), voxel_ml * np.count_nonzero(whole)
+    tumor_ml, liver_ml = voxel_ml * int(np.count_nonzero(tumor)), voxel_ml * int(np.count_nonzero(whole))
     if not tumor_ml:
         return None
     fraction = tumor_ml / liver_ml
@@ -93,7 +93,7 @@ def write_case_report(case: CaseScene, folder: str | Path) -> Path:
     return write_report(render_report(_TITLE, sections, fusion=case.fusion_document(), notes=notes), folder)
 
 
-def _section(place: int, lesion: LesionNodes, pictures: tuple) -> LesionSection:
+def _section(place: int, lesion: LesionNodes, pictures: tuple[Picture, ...]) -> LesionSection:
     result = lesion.margin_result
     assert result is not None
     assert lesion.margin is not None

@@ -19,6 +19,9 @@ IMAGE_ROLE, ANATOMY_ROLE = "sample_image", "sample_anatomy"
 
 _IMAGES = {"portal": "Portal venous (sample)", "arterial": "Arterial (sample)", "post": "After ablation (sample)"}
 
+#: Organs of the digital patient whose name differs from that of the kind of segment.
+_KINDS = {"vena_cava": "inferior_vena_cava", "bowel": "small_intestine", "kidneys": "kidney"}
+
 
 @dataclass(frozen=True)
 class SampleNodes:
@@ -40,9 +43,9 @@ def add_sample(patient: DigitalPatient) -> SampleNodes:
     anatomy = segmentations.add_segmentation(
         patient.portal, "Anatomy (sample)", Provenance(ANATOMY_ROLE, source), volume=images["portal"]
     )
-    known = set(kinds()) - {"tumor", "lesion"}
     for name in patient.masks:
-        if name in known:
-            segmentations.add_segment(anatomy, patient.masks[name], name)
+        kind = _KINDS.get(name, name)
+        if kind in kinds() and kind != "body":
+            segmentations.add_segment(anatomy, patient.masks[name], kind)
     anatomy.GetDisplayNode().SetVisibility(False)
     return SampleNodes(**images, anatomy=anatomy)
