@@ -93,10 +93,8 @@ def differences(cls: type, declared: Declared) -> list[str]:
                 found.append(f"{cls.__name__}.{name}(): neither slot nor Q_INVOKABLE")
         elif name not in declared.enumerators:
             found.append(f"{cls.__name__}.{name}: no such enumerator")
-    for signature in vars(cls).get("_signals", {}):
-        if signature not in declared.signals:
-            found.append(f"{cls.__name__}: no such signal {signature}")
-    return found
+    absent = [signature for signature in vars(cls).get("_signals", {}) if signature not in declared.signals]
+    return found + [f"{cls.__name__}: no such signal {signature}" for signature in absent]
 
 
 def stand_ins() -> list[type]:
