@@ -35,6 +35,9 @@ _STATES = {
     PROBLEM: ("!", (0.96, 0.74, 0.70)),
 }
 
+#: Height of a row. User-set.
+_ROW_PIXELS = 26
+
 #: Where each step is done: the module and the arrangement of views.
 _MODULES = {
     "images": ("NETAblation", ""),
@@ -120,7 +123,7 @@ class NETAblationWidget(Panel):
         self._burden: tuple[tuple, TumorBurden | None] = ((), None)
         self._tips = {button.name: button.toolTip for button in self._buttons()}
         _setColumns(ui.stepTable, [_("Step"), _("State"), ""], wide=1)
-        lesionColumns = [_("Lesion"), _("ml"), _("mm"), _("Probes"), _("Planned"), _("Margin")]
+        lesionColumns = [_("Lesion"), _("ml"), _("mm"), _("Probes"), _("Planned"), _("MAM mm")]
         _setColumns(ui.lesionTable, lesionColumns, wide=5)
         ui.beginButton.connect("clicked()", self.onBegin)
         ui.phaseButton.connect("clicked()", self.onPhase)
@@ -278,10 +281,11 @@ class NETAblationWidget(Panel):
         ]
         fillTable(self.ui.stepTable, [step.key for step in steps], rows)
         for row, step in enumerate(steps):
-            button = qt.QPushButton(_("Open"))
-            button.toolTip = _("Open where this step is done: {step}").format(step=step.title)
-            button.connect("clicked()", partial(self.openStep, step.key))
-            self.ui.stepTable.setCellWidget(row, 2, button)
+            if self.ui.stepTable.cellWidget(row, 2) is None:
+                button = qt.QPushButton(_("Open"))
+                button.toolTip = _("Open where this step is done: {step}").format(step=step.title)
+                button.connect("clicked()", partial(self.openStep, step.key))
+                self.ui.stepTable.setCellWidget(row, 2, button)
 
     def _showLesions(self, case) -> None:
         rows = [] if case is None else self._rows.rows(case)
@@ -311,7 +315,7 @@ class NETAblationWidget(Panel):
         self.ui.burdenLabel.text = (
             _("Tumor burden: known once liver and lesions are segmented.")
             if burden is None
-            else _("Tumor burden: {share:.1f} % of the liver ({tumor:.1f} of {liver:.0f} ml), {group}").format(
+            else _("Tumor burden: {share:.1f} % of the liver ({tumor:.1f} of {liver:.0f} ml); class {group}").format(
                 share=100 * burden.fraction, tumor=burden.tumor_ml, liver=burden.liver_ml, group=burden.burden_class
             )
         )
@@ -331,13 +335,15 @@ def _setColumns(table, titles: list[str], wide: int) -> None:
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(titles)
     table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
+    table.wordWrap = False
     for column in range(len(titles)):
         mode = qt.QHeaderView.Stretch if column == wide else qt.QHeaderView.ResizeToContents
         table.horizontalHeader().setSectionResizeMode(column, mode)
 
 
 def _millimeters(value) -> str:
-    return "" if value is None else f"{value:.1f} mm"
+    return "" if value is None else f"{value:.1f}"
 
 
 class NETAblationTest(ScriptedLoadableModuleTest):

@@ -77,7 +77,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     def _with_title(self, contents: QtCore.QSize) -> QtCore.QSize:
         title = self.fontMetrics().horizontalAdvance(self.text) + 40
-        return QtCore.QSize(max(contents.width(), title), max(contents.height(), self._title_height()))
+        return QtCore.QSize(max(contents.width(), title), max(contents.height(), 0) + self._title_height())
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """The title with its arrow."""

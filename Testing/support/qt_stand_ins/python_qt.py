@@ -27,6 +27,9 @@ _MODULES = (QtCore, QtGui, QtWidgets)
 #: PySide's own, which PythonQt does not have.
 _PYSIDE_ONLY = {"Signal", "Slot", "Property", "QtMsgType"}
 
+#: Virtual functions as well as properties: Qt asks the Python class for them by name.
+_VIRTUAL = {"sizeHint", "minimumSizeHint"}
+
 #: Items of tables, lists and trees are no QObject, but are as strict about attributes.
 _ITEMS = (QtWidgets.QTableWidgetItem, QtWidgets.QListWidgetItem, QtWidgets.QTreeWidgetItem)
 
@@ -183,6 +186,8 @@ def _show_properties(cls: type) -> None:
     meta = cls.staticMetaObject  # type: ignore[attr-defined]
     for index in range(meta.propertyOffset(), meta.propertyCount()):
         name = meta.property(index).name()
+        if name in _VIRTUAL:
+            continue
         setattr(cls, name, _QtProperty(name, getattr(cls, name, None)))
 
 
