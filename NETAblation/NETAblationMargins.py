@@ -1,7 +1,5 @@
 """NET Margins: fuse before and after, check the fusion, measure the margin, and see what is missing."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Annotated
 
@@ -340,6 +338,7 @@ class NETAblationMarginsWidget(Panel):
         """Take the chosen image as the one after."""
         case = self.case
         if node is None or case is None or node is case.post_volume:
+            self.refreshSoon()
             return
         question = _("Another image after ablation removes the fusion, zones and margins. Go on?")
         if case.transform is not None and not slicer.util.confirmOkCancelDisplay(question):

@@ -12,6 +12,7 @@ from NETAblationLib.scene import fusion_steps, margin_steps, storage, volumes
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.fusion_views import CHECKERBOARD_ROLE
 from NETAblationLib.scene.landmarks import AFTER, BEFORE, LandmarkPairs
+from NETAblationLib.scene.margin_plots import CHART_ROLE
 from NETAblationLib.scene.provenance import Provenance, nodes_with_role
 from NETAblationLib.scene.zone_steps import zone_line
 from support import shapes
@@ -149,6 +150,9 @@ def test_the_workflow_by_the_buttons(treated, patient, dialogs, tmp_path):
     ui.residualButton.click()
     assert margin_steps.is_residual_shown(widget.lesionId)
     assert ui.nextProbeButton.enabled
+    ui.histogramButton.click()
+    assert dialogs.shown == []
+    assert len(nodes_with_role(CHART_ROLE)) == 1
 
     # All of it comes back from the file.
     texts = {name: getattr(ui, name).text for name in ("verdictLabel", "marginLabel", "intervalLabel", "zoneLabel")}
@@ -193,6 +197,8 @@ def test_looks_end_each_other(treated, dialogs):
     ui.blendSlider.value = 0.25
     assert widget.parameterNode.blend == 0.25
     ui.outlinesButton.click()
+    ui.gridButton.click()
+    assert CaseScene.open().transform.GetDisplayNode().GetVisibility()
     widget.exit()
     assert not widget.flickerTimer.active
     assert dialogs.shown == []
