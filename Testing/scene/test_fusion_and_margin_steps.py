@@ -39,6 +39,7 @@ FIGURES = {
     "verdict_reasons": ["vessels near the lesion differ"],
     "estimated_error_mm": 1.2,
     "error_bound_90_mm": 2.4,
+    "lesion_error_mm": [1.1, 1.4],
     "lesion_error_bound_90_mm": [1.5, 2.0],
     "jacobian_min": 0.8,
     "jacobian_max": 1.25,
@@ -182,12 +183,25 @@ def test_verdict_in_words_and_figures(case, motion, lesion_id):
 def test_error_near_a_lesion():
     lesion_id = "L"
     document = {"excluded": [["K", "tumor"], ["L", "tumor"], ["L", "zone"]], "estimated_error_mm": 0.7}
-    assert fusion_steps.lesion_error_mm(None, lesion_id) == (None, False)
-    assert fusion_steps.lesion_error_mm(document, lesion_id) == (0.7, False)
+    assert fusion_steps.lesion_error_mm(None, lesion_id) is None
+    assert fusion_steps.lesion_error_mm({}, lesion_id) is None
+    assert fusion_steps.lesion_error_mm(document, lesion_id) == 0.7
     document["excluded_error_mm"] = [9.0, 1.1, None]
-    assert fusion_steps.lesion_error_mm(document, lesion_id) == (1.1, False)
-    document["lesion_error_bound_90_mm"] = [9.0, 1.8, 2.2]
-    assert fusion_steps.lesion_error_mm(document, lesion_id) == (2.2, True)
+    assert fusion_steps.lesion_error_mm(document, lesion_id) == 1.1
+    document["lesion_error_mm"] = [9.0, 1.8, 2.2]
+    assert fusion_steps.lesion_error_mm(document, lesion_id) == 2.2
+
+
+def test_zones_that_drove_the_fusion_are_named(case, motion, masks, lesion_id):
+    assert fusion_steps.zones_in_the_way(case) == ["L1"]
+    assert "Draw the zones first" in fusion_steps.fusion_verdict(case).advice
+    fused(case, motion)
+    assert fusion_steps.zones_in_the_way(case) == []
+    case.replace_zone(lesion_id, masks["zone"])
+    assert "Fuse again" in fusion_steps.fusion_verdict(case).advice
+    fused(case, motion)
+    assert fusion_steps.zones_in_the_way(case) == []
+    assert ("Error near L1", "1.4 mm (90 % sure below 2.0 mm)") in fusion_steps.fusion_verdict(case).figures
 
 
 # --- landmarks ------------------------------------------------------------------------------
@@ -321,14 +335,14 @@ def test_what_a_margin_lacks_is_said_in_order(case, motion, masks, lesion_id):
 def test_margin_of_the_case_is_that_of_its_masks(treated, motion, small_patient, masks, lesion_id, tmp_path):
     case = treated
     inputs = margin_steps.MarginInputs.of(case, lesion_id, 5.0)
-    assert inputs.registration_error_mm == 2.0
+    assert inputs.registration_error_mm == 1.4
     measured = inputs.measure()
     direct = measure_margin(
         masks["tumor"],
         masks["zone"],
         liver=masks["liver"],
         fixed_to_moving=motion,
-        registration_error_mm=2.0,
+        registration_error_mm=1.4,
     )
     assert measured.result.mam_mm == pytest.approx(direct.mam_mm, abs=0.02)
     margin_steps.apply_margin(case, lesion_id, measured)

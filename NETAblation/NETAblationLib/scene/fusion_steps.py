@@ -161,9 +161,11 @@ _ADVICE = {
 def fusion_verdict(case: CaseScene) -> FusionVerdict:
     """The verdict on the case's fusion, as its figures and its state say."""
     document = case.fusion_document()
+    zones = ", ".join(zones_in_the_way(case))
     if case.transform is None:
-        return FusionVerdict(NONE, "Not fused yet", (), (), "Fuse the images.")
-    figures = () if document is None else fusion_figures(document)
+        advice = f"Draw the zones first (left: {zones}): what is ablated should not drive the fusion." if zones else ""
+        return FusionVerdict(NONE, "Not fused yet", (), (), advice)
+    figures = () if document is None else (*_figures_near_lesions(case, document), *fusion_figures(document))
     if is_stale(case.transform):
         reason = stale_reason(case.transform)
         return FusionVerdict(STALE, "Stale: fuse again", (reason,), figures, "Fuse the images again.")
@@ -172,7 +174,20 @@ def fusion_verdict(case: CaseScene) -> FusionVerdict:
         return FusionVerdict(NOT_JUDGED, _HEADLINES[NOT_JUDGED], (reason,), (), _ADVICE[NOT_JUDGED])
     word = document.get("verdict") or NOT_JUDGED
     reasons = tuple(document.get("verdict_reasons") or document.get("warnings") or ())
-    return FusionVerdict(word, _HEADLINES.get(word, word), reasons, figures, _ADVICE.get(word, ""))
+    advice = _ADVICE.get(word, "")
+    if zones:
+        advice = f"Fuse again: the zone of {zones} is known now and will be left out. {advice}"
+    return FusionVerdict(word, _HEADLINES.get(word, word), reasons, figures, advice)
+
+
+def _figures_near_lesions(case: CaseScene, document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    rows = []
+    for lesion_id, lesion in case.lesions.items():
+        error = _near_lesion(document, lesion_id, "lesion_error_mm")
+        if error is not None:
+            bound = _bound(_near_lesion(document, lesion_id, "lesion_error_bound_90_mm"))
+            rows.append((f"Error near {lesion.name}", _mm(error) + bound))
+    return tuple(rows)
 
 
 def fusion_figures(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -189,22 +204,44 @@ def fusion_figures(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((label, text + more) for label, text, more in rows if text)
 
 
-def lesion_error_mm(document: Mapping[str, Any] | None, lesion_id: str) -> tuple[float | None, bool]:
-    """The registration's error near a lesion in mm, and whether it is the 90 % bound; None where it is not known.
+def lesion_error_mm(document: Mapping[str, Any] | None, lesion_id: str) -> float | None:
+    """The registration's mean error near a lesion in mm; that in the liver where none is known there, or None.
 
-    The bound near the lesion's tumor or zone comes before the mean error there, and that before the liver's.
+    Where both the tumor and the zone tell of it, the larger counts.
     """
     if document is None:
-        return None, False
-    excluded = [tuple(name) for name in document.get(EXCLUDED, ())]
-    numbers = [excluded.index((lesion_id, what)) for what in (TUMOR, ZONE) if (lesion_id, what) in excluded]
-    for key, is_bound in (("lesion_error_bound_90_mm", True), ("lesion_error_mm", False), ("excluded_error_mm", False)):
-        values = document.get(key) or ()
-        known = [values[number] for number in numbers if number < len(values) and values[number] is not None]
-        if known:
-            return float(max(known)), is_bound
+        return None
+    for key in ("lesion_error_mm", "excluded_error_mm"):
+        known = _near_lesion(document, lesion_id, key)
+        if known is not None:
+            return known
     error = document.get("estimated_error_mm")
-    return (None if error is None else float(error)), False
+    return None if error is None else float(error)
+
+
+def _near_lesion(document: Mapping[str, Any], lesion_id: str, key: str) -> float | None:
+    """The largest of a figure that the fusion gives for each mask left out, over those of a lesion."""
+    values = document.get(key) or ()
+    names = [tuple(name) for name in document.get(EXCLUDED, ())]
+    pairs = [value for name, value in zip(names, values, strict=False) if name[0] == lesion_id and value is not None]
+    return float(max(pairs)) if pairs else None
+
+
+def zones_in_the_way(case: CaseScene) -> list[str]:
+    """The names of the lesions whose zones were not left out of the fusion: tissue that changed has driven it there.
+
+    Without a fusion, those that have no zone yet: drawn first, they can be left out.
+    """
+    lesions = case.lesions
+    document = case.fusion_document()
+    if document is None:
+        return [lesion.name for lesion in lesions.values() if lesion.zone_segment is None]
+    left_out = {tuple(name) for name in document.get(EXCLUDED, ())}
+    return [
+        lesion.name
+        for lesion_id, lesion in lesions.items()
+        if lesion.zone_segment is not None and (lesion_id, ZONE) not in left_out
+    ]
 
 
 def _liver(segmentation: Any, image: sitk.Image) -> sitk.Image | None:

@@ -72,7 +72,7 @@ class MarginInputs:
             raise InputError(missing)
         zone = case.zone_mask(lesion_id)
         assert zone is not None  # else it were missing
-        error_mm, _ = lesion_error_mm(case.fusion_document(), lesion_id)
+        error_mm = lesion_error_mm(case.fusion_document(), lesion_id)
         return cls(
             lesion_id,
             case.tumor_mask(lesion_id),
