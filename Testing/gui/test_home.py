@@ -8,9 +8,10 @@ import SimpleITK as sitk
 import slicer
 
 from NETAblationLib.core.margins import measure_margin
-from NETAblationLib.scene import storage
+from NETAblationLib.scene import storage, volumes
 from NETAblationLib.scene.case_report import tumor_burden
 from NETAblationLib.scene.cases import CaseScene
+from NETAblationLib.scene.provenance import Provenance
 
 
 @pytest.fixture
@@ -64,9 +65,6 @@ def test_one_click_begins_the_sample_case(begun):
 
 
 def test_a_loaded_image_becomes_the_case(widget, small_patient):
-    from NETAblationLib.scene import volumes
-    from NETAblationLib.scene.provenance import Provenance
-
     node = volumes.add_volume(small_patient.portal, "CT", Provenance(""))
     other = volumes.add_volume(small_patient.arterial, "CT 2", Provenance(""))
     widget.ui.planningSelector.setCurrentNode(node)
@@ -140,5 +138,22 @@ def test_burden_is_that_of_the_masks(measured, small_patient):
     assert burden.liver_ml == pytest.approx(np.count_nonzero(liver | masks[0] | masks[1]) * voxel_ml)
 
 
-def test_the_module_s_own_test_passes(widget):
+def test_another_image_after_ablation_asks_before_it_removes(measured, small_patient, dialogs):
+    case, ui = measured.case, measured.ui
+    case.replace_fusion(sitk.TranslationTransform(3, (1.0, 2.0, 3.0)))
+    node = volumes.add_volume(small_patient.post, "Second scan", Provenance(""))
+    ui.postSelector.setCurrentNode(node)
+    settle(measured)
+    dialogs.answer = False
+    ui.postButton.click()
+    assert case.post_volume is not node
+    dialogs.answer = True
+    ui.postButton.click()
+    assert case.post_volume is node
+    assert case.transform is None
+    assert len(dialogs.shown) == 2
+
+
+def test_the_module_s_own_test_passes(widget, small_patient, monkeypatch):
+    monkeypatch.setattr("NETAblation.make_patient", lambda *_: small_patient)
     slicer.selfTests["NETAblation"]()

@@ -27,6 +27,7 @@ def image():
     balls = shapes.union(shapes.sphere(FIRST, 9), shapes.sphere(SECOND, 7))
     lesions = sitk.GetArrayFromImage(shapes.mask_of(balls, grid))
     values = np.where(lesions > 0, 60.0, np.where(liver > 0, 110.0, -80.0))
+    values[:, :2] = -1000.0  # air: what tells a CT
     made = sitk.GetImageFromArray((values + np.random.default_rng(0).normal(size=values.shape) * 6).astype(np.int16))
     made.CopyInformation(grid)
     return made

@@ -15,13 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PySide6 import QtCore
+from PySide6 import QtCore, QtWidgets
 
 #: Where headers are looked for by name, in either source.
 _FOLDERS = ("Libs", "Base", "Modules/Loadable")
 
-#: Methods that PythonQt shows through Slicer's decorators and not through the class.
-_DECORATED = {"qSlicerAbstractCoreModule": {"widgetRepresentation"}}  # Base/QTGUI/qSlicerBaseQTGUIPythonQtDecorators.h
+#: Methods that PythonQt shows through Slicer's decorators and not through the class: of the headers
+#: Base/QTGUI/qSlicerBaseQTGUIPythonQtDecorators.h and Base/QTCore/qSlicerBaseQTCorePythonQtDecorators.h.
+_DECORATED = {
+    "qSlicerAbstractCoreModule": {"widgetRepresentation"},
+    "qSlicerCoreApplication": {"testingEnabled"},
+}
 
 #: Where a part of a class begins.
 _ACCESS = re.compile(r"^\s*(public|protected|private)?\s*(slots|Q_SLOTS|signals|Q_SIGNALS)?\s*:\s*(?!:)", re.MULTILINE)
@@ -97,6 +101,27 @@ def differences(cls: type, declared: Declared) -> list[str]:
     return found + [f"{cls.__name__}: no such signal {signature}" for signature in absent]
 
 
+def application_differences(headers: Headers) -> list[str]:
+    """What the stand-ins of `slicer.app` and its file manager offer beyond Slicer's classes and Qt's."""
+    from NETAblationLib.scene.application import HeadlessIOManager
+
+    from .application import Application
+
+    found = []
+    for cls, class_name, of_qt in (
+        (Application, "qSlicerApplication", QtWidgets.QApplication),
+        (HeadlessIOManager, "qSlicerCoreIOManager", QtCore.QObject),
+    ):
+        declared = headers.declared(class_name)
+        known = declared.methods | declared.properties
+        public = [name for name in dir(cls) if not name.startswith("_")]
+        absent = [name for name in public if name not in known and not hasattr(of_qt, name)]
+        found += [f"{class_name}.{name}: neither property, slot nor Q_INVOKABLE" for name in absent]
+    if "startupCompleted()" not in headers.declared("qSlicerApplication").signals:
+        found.append("qSlicerApplication: no such signal startupCompleted()")
+    return found
+
+
 def stand_ins() -> list[type]:
     """All classes that stand for one of Slicer or CTK."""
     from . import application, ctk_widgets, mrml_widgets
@@ -150,7 +175,8 @@ def main(arguments: list[str]) -> int:
     headers = Headers(*(Path(argument) for argument in arguments))
     classes = stand_ins()
     found = [line for cls in classes for line in differences(cls, headers.declared(cls.__name__))]
-    sys.stdout.write("\n".join([*found, f"{len(classes)} stand-ins compared, {len(found)} differences", ""]))
+    found += application_differences(headers)
+    sys.stdout.write("\n".join([*found, f"{len(classes) + 2} stand-ins compared, {len(found)} differences", ""]))
     return 1 if found else 0
 
 
