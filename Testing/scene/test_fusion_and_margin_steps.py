@@ -13,6 +13,8 @@ from NETAblationLib.core.errors import EmptyMaskError, GeometryError, InputError
 from NETAblationLib.core.fusion import FusionResult
 from NETAblationLib.core.images import image_hash
 from NETAblationLib.core.margins import measure_margin
+from NETAblationLib.core.plans import Plan
+from NETAblationLib.core.probes import Probe, ablation_at_tip
 from NETAblationLib.scene import (
     fusion_looks,
     fusion_steps,
@@ -523,21 +525,30 @@ def test_drawing_a_zone_can_be_given_up(case, lesion_id):
 # --- the next probe -------------------------------------------------------------------------
 
 
-def test_the_next_probe_covers_what_was_left(treated, small_patient, lesion_id):
-    case = treated
+def test_the_next_probe_is_asked_to_cover_what_was_left(treated, small_patient, lesion_id):
+    case, lesion = treated, small_patient.short_lesion
     device = next(iter(load_catalogue().values()))
     assert "margin" in next_probe.missing_for_next_probe(case, lesion_id)
-    margin_steps.apply_margin(case, lesion_id, margin_steps.MarginInputs.of(case, lesion_id).measure())
+    measured = margin_steps.MarginInputs.of(case, lesion_id).measure()
+    margin_steps.apply_margin(case, lesion_id, measured)
     assert next_probe.missing_for_next_probe(case, lesion_id) == ""
-    plan = next_probe.plan_next_probe(next_probe.next_probe_request(case, lesion_id, device))
-    mam_mm = margin_steps.margin_document(case, lesion_id)["mam_mm"]
-    assert next_probe.expected_mam_mm(case, lesion_id, plan) > mam_mm + 1.0
+    request = next_probe.next_probe_request(case, lesion_id, device)
+    assert request.margin_mm == 0.0
+    left = np.argwhere(sitk.GetArrayFromImage(request.tumor) > 0)[:, ::-1]
+    result = measured.result
+    left_ml = result.residual_tumor_volume_ml + result.residual_margin_volume_ml
+    assert len(left) * np.prod(request.tumor.GetSpacing()) / 1000 == pytest.approx(left_ml, rel=0.15)
+    center = frames.index_to_ras(request.tumor, left.mean(axis=0)[None])[0]
+    # It lies on the side on which the zone was pulled back.
+    assert (center - lesion.center_ras_mm) @ lesion.shortfall_direction_ras > 0
+
+    direction = np.array([0.0, -1.0, 0.0])
+    ablation = ablation_at_tip(device.settings[0], center + 10.0 * direction, direction)
+    tip = center + 10.0 * direction
+    probe = Probe(tuple(tip - 90.0 * direction), tuple(tip), (ablation,))
+    plan = Plan(device.id, 0.0, (probe,), 1.0, 0.995, 6.1, 9.2, 18.8, 0.5, (), {}, {})
+    assert next_probe.expected_mam_mm(case, lesion_id, plan) > result.mam_mm + 1.0
     added = next_probe.apply_next_probe(case, lesion_id, plan)
-    lines = case.lesions[lesion_id].probe_lines
-    assert [line.GetID() for line in lines] == added
-    # It aims to the side on which the zone was pulled back.
-    toward = np.mean([np.mean([row.center_ras_mm for row in probe.ablations], axis=0) for probe in plan.probes], axis=0)
-    side = toward - small_patient.short_lesion.center_ras_mm
-    assert side @ small_patient.short_lesion.shortfall_direction_ras > 0
+    assert [line.GetID() for line in case.lesions[lesion_id].probe_lines] == added
     provenance.mark_stale(case.lesions[lesion_id].margin_node)
     assert "stale" in next_probe.missing_for_next_probe(case, lesion_id)
