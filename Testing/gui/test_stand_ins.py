@@ -149,3 +149,19 @@ def test_a_segment_selector_knows_the_segments(scene):
     assert (selector.currentSegmentID(), selector.segmentIDs()) == ("b", [first, "b"])
     assert chosen == ["a", "b"]
     selector.setMRMLScene(None)
+
+
+def test_arguments_are_trimmed_for_functions_only():
+    from functools import partial
+
+    import qt
+
+    button, got = qt.QPushButton(), []
+
+    def none():
+        got.append("none")
+
+    button.connect("clicked(bool)", none)
+    button.connect("clicked(bool)", partial(got.append))
+    button.click()
+    assert got == ["none", False]
