@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,12 +23,19 @@ if is_inside_application():
     _STAND_INS = False
 else:
     _STAND_INS = True
-    try:
+    # In a process of its own first: Qt without what it needs of the system aborts.
+    done = subprocess.run(
+        [sys.executable, "-c", "from PySide6 import QtUiTools, QtWidgets; QtWidgets.QApplication([])"],
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
         from support.qt_stand_ins import install
 
         install()
-    except ImportError as error:
-        _REASON = f"Qt cannot start here: {error}"
+    else:
+        _REASON = f"Qt cannot start here: {done.stderr.strip()[-300:] or 'no reason is told'}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from PySide6 import QtCore
-
-from support.qt_stand_ins.compare_with_slicer import Headers, differences
 
 _HEADER = """
 class Q_EXPORT qMRMLThing : public QWidget
@@ -29,6 +26,10 @@ signals:
 
 
 def test_the_comparison_knows_what_python_sees(tmp_path):
+    from PySide6 import QtCore
+
+    from support.qt_stand_ins.compare_with_slicer import Headers, differences
+
     (tmp_path / "Libs").mkdir()
     (tmp_path / "Libs/qMRMLThing.h").write_text(_HEADER)
     declared = Headers(tmp_path).declared("qMRMLThing")
@@ -148,3 +149,19 @@ def test_a_segment_selector_knows_the_segments(scene):
     assert (selector.currentSegmentID(), selector.segmentIDs()) == ("b", [first, "b"])
     assert chosen == ["a", "b"]
     selector.setMRMLScene(None)
+
+
+def test_arguments_are_trimmed_for_functions_only():
+    from functools import partial
+
+    import qt
+
+    button, got = qt.QPushButton(), []
+
+    def none():
+        got.append("none")
+
+    button.connect("clicked(bool)", none)
+    button.connect("clicked(bool)", partial(got.append))
+    button.click()
+    assert got == ["none", False]

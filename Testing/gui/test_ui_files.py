@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from support.qt_stand_ins.python_qt import has_signal
-
 _SHIPPED = Path(__file__).resolve().parents[2] / "NETAblation"
 _FILES = sorted((_SHIPPED / "Resources/UI").glob("*.ui"))
 
@@ -73,6 +71,8 @@ def test_every_control_has_a_tool_tip(path):
 
 
 def test_connections_resolve(path):
+    from support.qt_stand_ins.python_qt import has_signal
+
     by_name = {widget.get("name"): _class(widget.get("class")) for widget in _widgets(path)}
     for connection in ElementTree.parse(path).getroot().iter("connection"):
         sender, receiver = by_name[connection.findtext("sender")], by_name[connection.findtext("receiver")]

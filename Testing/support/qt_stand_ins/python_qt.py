@@ -110,16 +110,16 @@ def _signal(sender: QtCore.QObject, signature: str) -> tuple[Any, int | None]:
 
 
 def _taking(function: Callable[..., Any], count: int | None) -> Callable[..., Any]:
-    """`function` given the first `count` arguments of a signal, and no more than it takes (as PythonQt does)."""
-    try:
+    """`function` given the first `count` arguments of a signal, and no more than it takes.
+
+    As PythonQt does, that is looked at for functions and methods only: any other callable gets all of them.
+    """
+    takes = None
+    if inspect.isfunction(function) or inspect.ismethod(function):
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        takes = None  # a function of C++ that does not tell
-    else:
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        takes = sum(parameter.kind in positional for parameter in parameters)
-        if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
-            takes = None
+        if not any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+            takes = sum(parameter.kind in positional for parameter in parameters)
 
     def slot(*values: Any) -> None:
         given = values[:count]
