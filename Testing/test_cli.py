@@ -284,6 +284,7 @@ def test_fuse_finds_a_shift(files, tmp_path, capsys):
     assert document["estimated_error_mm"] < document["error_bound_90_mm"]
     assert document["jacobian_min"] > 0
     assert len(document["landmark_tre_mm"]) == 1
+    capsys.readouterr()
     assert "pairs.txt" in refused(capsys, "fuse", *images, "--landmarks", tmp_path / "pairs.txt", "--out", out)
 
 

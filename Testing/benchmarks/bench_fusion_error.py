@@ -118,19 +118,27 @@ def measured(seed: int, known: dict[str, Anatomy], preset: str) -> Row | None:
     return Row(seed, str(name), kind, liver, lesion, signs, near, found.verdict or "")
 
 
-def fitted(signs: Sequence[Signs], truth_mm: Sequence[float]) -> ErrorModel:
-    """Weights of at least 0 (the first is free) by least squares of logarithms, and the factor of the 90 % bound."""
+def fitted(signs: Sequence[Signs], truth_mm: Sequence[float], anatomies: Sequence[str]) -> ErrorModel:
+    """The model of all cases; its factor is that of anatomies left out one after the other."""
     terms = np.array([one.terms() for one in signs])
     target = np.log(np.maximum(truth_mm, _FLOOR_MM))
+    names = np.array(anatomies)
+    residual = np.empty(len(target))
+    for name in np.unique(names):
+        out = names == name
+        residual[out] = target[out] - terms[out] @ _weights(terms[~out], target[~out])
+    # The quantile of a sample of n is exceeded by a new case as often as asked for at this level.
+    level = min(np.ceil(0.9 * (len(target) + 1)) / len(target), 1.0)
+    weights = tuple(float(round(weight, 4)) for weight in _weights(terms, target))
+    return ErrorModel(weights, round(float(np.exp(np.quantile(residual, level))), 3))
+
+
+def _weights(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """At least 0 (the first is free), by least squares of logarithms."""
     pull = np.sqrt(_RIDGE) * np.eye(terms.shape[1])
     pull[0] = 0.0
     bounds = [(-np.inf, *[0.0] * (terms.shape[1] - 1)), np.inf]
-    found = optimize.lsq_linear(np.vstack([terms, pull]), np.concatenate([target, np.zeros(len(pull))]), bounds)
-    weights = tuple(float(round(w, 4)) for w in found.x)
-    # The quantile of a sample of n is exceeded by a new case as often as asked for at this level.
-    level = min(np.ceil(0.9 * (len(target) + 1)) / len(target), 1.0)
-    factor = float(np.exp(np.quantile(target - terms @ np.array(weights), level)))
-    return ErrorModel(weights, round(factor, 3))
+    return optimize.lsq_linear(np.vstack([terms, pull]), np.concatenate([target, np.zeros(len(pull))]), bounds).x
 
 
 def report(rows: Sequence[Row]) -> None:
@@ -142,10 +150,10 @@ def report(rows: Sequence[Row]) -> None:
     ):
         names = sorted({row.anatomy for row in cases})
         first = np.array([names.index(row.anatomy) % 2 == 0 for row in cases])
-        truth_mm = np.array(truth)
+        truth_mm, anatomies = np.array(truth), np.array([row.anatomy for row in cases])
         estimate, bound = np.empty(len(cases)), np.empty(len(cases))
         for half in (first, ~first):
-            model = fitted([s for s, kept in zip(signs, half, strict=True) if kept], truth_mm[half])
+            model = fitted([signs[at] for at in np.flatnonzero(half)], truth_mm[half], anatomies[half])
             for at in np.flatnonzero(~half):
                 estimate[at], bound[at] = model.estimate_mm(signs[at]), model.bound_mm(signs[at])
         print(
@@ -162,7 +170,7 @@ def report(rows: Sequence[Row]) -> None:
             np.array([shipped.bound_mm(one) for one in signs]),
         )
         _line("half samples alone", truth_mm, np.array([one.half_sample_mm for one in signs]), None)
-        print(f"  fit on all: {fitted(signs, truth)}")
+        print(f"  fit on all: {fitted(signs, truth_mm, anatomies)}")
     for verdict in ("good", "doubtful", "not usable"):
         errors = [row.lesion_mm for row in rows if row.verdict == verdict]
         if errors:

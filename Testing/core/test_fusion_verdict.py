@@ -40,6 +40,8 @@ def test_more_of_any_sign_never_means_less_error(model):
         ({"agreement": None}, GOOD, "90 %"),
         ({"jacobian_min": 0.2}, DOUBTFUL, "shrinks"),
         ({"jacobian_min": -0.2}, NOT_USABLE, "shrinks"),
+        ({"inverse_mm": 2.5}, DOUBTFUL, "There and back"),
+        ({"inverse_mm": 4.0}, NOT_USABLE, "There and back"),
         ({"usable_fraction": 0.4}, DOUBTFUL, "compared"),
         ({"reason_for_rigid": "it folds"}, DOUBTFUL, "it folds"),
         ({"bound_mm": 7.0, "landmark_mean_mm": 1.1, "landmark_count": 4}, GOOD, "4 landmarks"),

@@ -410,6 +410,7 @@ def _result(
             landmark_mean_mm,
             len(landmark_errors),
             fallen_back,
+            signs.inverse_mm,
         )
     )
     center = outcome.grid.points(core).mean(axis=0)

@@ -77,9 +77,10 @@ class ErrorModel:
         return self.bound_factor * self.estimate_mm(signs)
 
 
-#: Fitted by the benchmark of the fusion's error, for the liver and for the tissue near a lesion.
-LIVER_MODEL = ErrorModel((-2.0, 0.5, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1), 1.8)
-LESION_MODEL = ErrorModel((-2.0, 0.5, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1), 1.8)
+#: Fitted by the benchmark of the fusion's error to 106 pairs, for the liver and for the tissue near a lesion.
+#: Held out, 92 % of the truths were below either bound; rank correlation 0.91 and 0.69.
+LIVER_MODEL = ErrorModel((-6.7104, 1.3445, 0.069, 0.4941, 0.0, 0.0, 0.6535, 0.2209), 1.388)
+LESION_MODEL = ErrorModel((-4.6507, 0.543, 0.3798, 0.3154, 0.2193, 0.0174, 0.5665, 0.1798), 1.876)
 
 
 def inverse_consistency(
