@@ -264,16 +264,28 @@ def test_plan_takes_the_obstacles_of_a_segmentation(files, tmp_path, capsys):
     assert "obstacle 'rib' is given twice" in refused(capsys, "plan", *given, *both)
 
 
-def test_fuse_finds_a_shift(files, tmp_path):
+def test_fuse_finds_a_shift(files, tmp_path, capsys):
     shift_ras = np.array([6.0, -5.0, 4.0])
     moved = sitk.ReadImage(str(files["ct"]))
     moved.SetOrigin((np.array(moved.GetOrigin()) + frames.flip_lps_ras(shift_ras)).tolist())
     write_image(moved, tmp_path / "after.nrrd")
     out, numbers = tmp_path / "fused.h5", tmp_path / "fused.json"
-    run("fuse", files["ct"], tmp_path / "after.nrrd", "--fixed-liver", files["liver"], "--out", out, "--json", numbers)
     at = np.array([TUMOR_CENTER])
+    pairs = tmp_path / "pairs.csv"
+    columns = [f"{side}_{axis}_mm" for side in ("fixed", "moving") for axis in "ras"]
+    pairs.write_text(f"{','.join(columns)}\n{','.join(map(str, [*at[0], *(at[0] + shift_ras)]))}\n")
+    images = files["ct"], tmp_path / "after.nrrd", "--fixed-liver", files["liver"]
+    run("fuse", *images, "--preset", "fast", "--landmarks", pairs, "--out", out, "--json", numbers)
     np.testing.assert_allclose(frames.transform_points(sitk.ReadTransform(str(out)), at), at + shift_ras, atol=1.0)
-    assert json.loads(numbers.read_text())["schema_version"] == 1
+    document = json.loads(numbers.read_text())
+    assert document["schema_version"] == 1
+    assert document["verdict"] in ("good", "doubtful", "not usable")
+    assert document["verdict_reasons"]
+    assert document["estimated_error_mm"] < document["error_bound_90_mm"]
+    assert document["jacobian_min"] > 0
+    assert len(document["landmark_tre_mm"]) == 1
+    capsys.readouterr()
+    assert "pairs.txt" in refused(capsys, "fuse", *images, "--landmarks", tmp_path / "pairs.txt", "--out", out)
 
 
 def test_bad_input_is_one_line_and_code_2(files, tmp_path, capsys):

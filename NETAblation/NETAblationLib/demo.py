@@ -111,7 +111,7 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
             zones[number].mask,
             liver=liver,
             fixed_to_moving=fusion.transform,
-            registration_error_mm=fusion.estimated_error_mm,
+            registration_error_mm=_error_near(fusion, number, len(tumors)),
         )
         likely = _likely(margin, liver, fusion)
         treated.append(_Treated(truth, tumors[number], plans[number], zones[number], margin, likely))
@@ -200,6 +200,12 @@ def _plan(
         part(0.0, f"probes for {lesion.name}")
         plans.append(plan_probes(patient.portal, tumor.mask, liver, obstacles=obstacles, device=device, progress=part))
     return plans
+
+
+def _error_near(fusion: FusionResult, number: int, lesion_count: int) -> float:
+    """The fusion's error around a lesion in mm: the larger of those near its tumor and near its zone."""
+    known = [fusion.lesion_error_mm[at] for at in (number, lesion_count + number)]
+    return max((error for error in known if error is not None), default=fusion.estimated_error_mm)
 
 
 def _write_results(out: Path, treated: list[_Treated]) -> None:

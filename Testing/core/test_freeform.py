@@ -158,3 +158,23 @@ def test_resample_mask_keeps_place():
     found = resample_mask(mask, grid, onto)
     assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.95
     assert np.array_equal(resample_mask(mask, grid, grid), mask)
+
+
+def test_splines_at_points_are_those_on_the_grid():
+    control = random_control(3)
+    grid = WorkingGrid((-6.0, 2.0, 5.0), 5.5, (3, 4, 5))
+    points = grid.points()
+    flat = control.reshape(3, -1).T.astype(np.float64)
+    assert np.allclose(LATTICE.at(points) @ flat, LATTICE.evaluate(control, grid).reshape(3, -1).T, atol=1e-4)
+    gradient = LATTICE.gradient(control, grid)
+    trace = gradient[0, 0] + gradient[1, 1] + gradient[2, 2]
+    assert np.allclose(LATTICE.divergence_at(points) @ flat.ravel(), trace.ravel(), atol=1e-4)
+    assert abs(LATTICE.at(np.array([[500.0, 0.0, 0.0]]))).sum() == 0  # no spline reaches that far
+
+
+def test_a_matrix_without_some_of_its_diagonal_blocks_is_solved():
+    energy = sp.identity(4, format="csr", dtype=np.float32)
+    blocks = sp.bsr_matrix((2 * np.eye(3, dtype=np.float32)[None], [1], [0, 0, 1, 1, 1]), shape=(12, 12))
+    right = np.arange(12, dtype=np.float32).reshape(3, 1, 2, 2)
+    expected = right / np.array([1, 3, 1, 1], dtype=np.float32).reshape(1, 2, 2)
+    assert np.allclose(solve(blocks, energy, right), expected, atol=1e-3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from NETAblationLib.core import frames
+from NETAblationLib.core import frames, fusion
 from NETAblationLib.core.errors import (
     Cancelled,
     EmptyMaskError,
@@ -21,6 +22,7 @@ from NETAblationLib.core.errors import (
 from NETAblationLib.core.fusion import FusionResult, fuse, read_transform, write_transform
 from support import shapes
 from support.deformation import KnownDeformation, breathing
+from support.fusion_pairs import rigid_of
 
 LIVER_CENTER = np.array([12.0, -4.0, 6.0])
 LIVER = shapes.ellipsoid(LIVER_CENTER, (50.0, 42.0, 40.0))
@@ -107,6 +109,10 @@ def test_known_deformation_is_found(result):
     assert errors_mm(result).mean() < 0.5
     assert errors_mm(result).max() < 1.5
     assert result.warnings == ()
+    assert result.verdict == "good"
+    assert result.field_jacobian_min > 0.3
+    assert errors_mm(result).mean() < result.error_bound_90_mm
+    assert result.inverse_consistency_mm < 0.8
 
 
 def test_quality_figures_agree_with_the_truth(result):
@@ -143,17 +149,18 @@ def test_the_transform_resamples_the_moving_image_as_itk_does(pair, result):
     assert overlap.GetDiceCoefficient() == pytest.approx(result.liver_dice, abs=0.02)
 
 
-def test_same_input_gives_the_same_result(pair, result):
-    again = fuse(**pair)
+def test_same_input_gives_the_same_result(pair):
+    first, again = (fuse(**pair, preset="fast") for _ in range(2))
     points = liver_points()
     assert np.array_equal(
-        frames.transform_points(again.transform, points), frames.transform_points(result.transform, points)
+        frames.transform_points(again.transform, points), frames.transform_points(first.transform, points)
     )
-    assert again.input_hashes == result.input_hashes
+    assert again.input_hashes == first.input_hashes
 
 
 def test_an_image_fused_with_itself_stays(pair):
-    found = fuse(pair["fixed"], pair["fixed"], fixed_liver=pair["fixed_liver"], moving_liver=pair["fixed_liver"])
+    livers = {"fixed_liver": pair["fixed_liver"], "moving_liver": pair["fixed_liver"]}
+    found = fuse(pair["fixed"], pair["fixed"], **livers, preset="fast")
     moved = frames.transform_points(found.transform, liver_points()) - liver_points()
     assert np.linalg.norm(moved, axis=1).max() < 0.15
     assert found.correlation > 0.9
@@ -166,10 +173,12 @@ def test_both_directions_compose_to_identity(pair, result):
     assert np.linalg.norm(there_and_back - points, axis=1).mean() < 0.5
 
 
-def test_flipped_axes_of_either_image_change_nothing(pair, result):
+def test_flipped_axes_of_either_image_change_nothing(pair):
     flipped = {name: sitk.Flip(image, (name.startswith("fixed"), True, False)) for name, image in pair.items()}
-    moved = frames.transform_points(fuse(**flipped).transform, liver_points())
-    assert np.abs(moved - frames.transform_points(result.transform, liver_points())).max() < 0.05
+    moved, straight = (
+        frames.transform_points(fuse(**images, preset="fast").transform, liver_points()) for images in (flipped, pair)
+    )
+    assert np.abs(moved - straight).max() < 0.05
 
 
 def test_oblique_anisotropic_grids_of_both_images():
@@ -187,12 +196,12 @@ def test_other_contrast_phase_is_fused(pair):
 
 
 def test_works_without_any_liver_and_with_the_moving_one_only(pair):
-    found = fuse(pair["fixed"], pair["moving"])
+    found = fuse(pair["fixed"], pair["moving"], preset="fast")
     assert found.region == "body"
     assert errors_mm(found).mean() < 1.0
     assert found.liver_dice is None
     assert any("whole body" in text for text in found.warnings)
-    found = fuse(pair["fixed"], pair["moving"], moving_liver=pair["moving_liver"])
+    found = fuse(pair["fixed"], pair["moving"], moving_liver=pair["moving_liver"], preset="fast")
     assert found.region == "moving liver"
     assert errors_mm(found).mean() < 0.8
 
@@ -234,7 +243,7 @@ def test_excluded_defects_do_not_pull():
     fixed, moving = image_of(before, tumor, 8.0, 1), image_of(after, zone, 8.0, 2)
     livers = {"fixed_liver": fixed_scene()[1], "moving_liver": moving_scene()[1]}
     around = LESION + np.random.default_rng(5).normal(0, 4.0, (100, 3))
-    pulled = errors_mm(fuse(fixed, moving, **livers), around)
+    pulled = errors_mm(fuse(fixed, moving, **livers, preset="fast"), around)
     found = fuse(fixed, moving, **livers, exclude=[tumor, zone])
     assert pulled.mean() > 2.0  # the defect does pull when it may
     assert errors_mm(found, around).mean() < 1.0
@@ -242,12 +251,16 @@ def test_excluded_defects_do_not_pull():
     assert found.usable_fraction < 0.95
     assert len(found.excluded_error_mm) == 2
     assert all(error < 1.5 for error in found.excluded_error_mm)
+    assert len(found.lesion_error_mm) == len(found.lesion_error_bound_90_mm) == 2
+    assert all(found.lesion_error_bound_90_mm[n] > found.lesion_error_mm[n] > 0 for n in (0, 1))
+    assert all(abs(change) <= 0.02 for change in found.excluded_volume_change_fraction)
 
     inside = np.argwhere(sitk.GetArrayViewFromImage(zone))[:, ::-1]
     first, size = inside.min(axis=0), np.ptp(inside, axis=0) + 1
     part = sitk.RegionOfInterest(zone, size.tolist(), first.tolist())  # the same zone, cut out of its grid
     assert sitk.GetArrayViewFromImage(part).sum() == sitk.GetArrayViewFromImage(zone).sum()
-    cut = fuse(fixed, moving, **livers, exclude=[tumor, part])
+    cut = fuse(fixed, moving, **livers, exclude=[tumor, part], preset="fast")
+    found = fuse(fixed, moving, **livers, exclude=[tumor, zone], preset="fast")
     points = liver_points()
     assert np.array_equal(
         frames.transform_points(cut.transform, points), frames.transform_points(found.transform, points)
@@ -258,13 +271,24 @@ def test_images_of_other_things_are_not_called_good(pair):
     rng = np.random.default_rng(8)
     noise = sitk.GetImageFromArray(rng.normal(60, 40, pair["fixed"].GetSize()[::-1]).astype(np.int16))
     noise.CopyInformation(pair["fixed"])
-    found = fuse(pair["fixed"], noise, fixed_liver=pair["fixed_liver"])
+    found = fuse(pair["fixed"], noise, fixed_liver=pair["fixed_liver"], preset="fast")
     assert any("agree poorly" in text for text in found.warnings)
+    assert found.verdict == "not usable"
+
+
+def test_another_patient_with_a_liver_of_the_same_shape_is_not_usable(pair, monkeypatch):
+    rng = np.random.default_rng(99)
+    monkeypatch.setattr(
+        sys.modules[__name__], "_BLOBS", LIVER_CENTER + rng.uniform(-1, 1, (90, 3)) * [50.0, 42.0, 40.0]
+    )
+    moving, moving_liver = moving_scene()
+    found = fuse(pair["fixed"], moving, fixed_liver=pair["fixed_liver"], moving_liver=moving_liver, preset="fast")
+    assert found.verdict == "not usable"
 
 
 def test_a_wrong_moving_liver_is_named(pair):
     small = sitk.BinaryErode(pair["moving_liver"], [5, 5, 5])
-    found = fuse(pair["fixed"], pair["moving"], fixed_liver=pair["fixed_liver"], moving_liver=small)
+    found = fuse(pair["fixed"], pair["moving"], fixed_liver=pair["fixed_liver"], moving_liver=small, preset="fast")
     assert found.liver_dice < 0.9
     assert any("Dice" in text for text in found.warnings)
 
@@ -320,6 +344,63 @@ def test_progress_rises_and_cancels(pair):
     assert seen[0] == 0.0
 
 
+def sliding_scene(*, moved: bool) -> sitk.Image:
+    """The liver within ribs, bright knots just outside of its capsule; moved, the ribs stay where they are."""
+    rng = np.random.default_rng(21)
+    around = rng.normal(size=(300, 3))
+    around *= 1.13 / np.linalg.norm(around, axis=1, keepdims=True)
+    ribs = LIVER_CENTER + around * [50.0, 42.0, 40.0]
+
+    def values(points: Points) -> np.ndarray:
+        back = DEFORMATION.moving_to_fixed(points) if moved else points
+        still = rigid_of(DEFORMATION).moving_to_fixed(points) if moved else points
+        inside = LIVER(back) < 0
+        result = np.where(inside, scene(back), -60.0)
+        near = ~inside & (LIVER(still) < 0.6)
+        bone = np.zeros(int(near.sum()))
+        for rib in ribs:
+            bone += 400 * np.exp(-0.5 * ((still[near] - rib) ** 2).sum(axis=1) / 3.0**2)
+        result[near] += np.minimum(bone, 600)
+        return result
+
+    center = (4.0, -6.0, 7.0) if moved else (0.0, 0.0, 0.0)
+    return image_of(values, body_grid(center=center), 8.0, 4)
+
+
+def test_ribs_that_the_liver_slides_along_do_not_hold_it_back(pair, monkeypatch):
+    images = {**pair, "fixed": sliding_scene(moved=False), "moving": sliding_scene(moved=True)}
+    points = liver_points(2000, share=1.0)
+    rim = points[LIVER(points) > -0.2]
+    found = errors_mm(fuse(**images, preset="fast"), rim)
+    monkeypatch.setattr(fusion, "_MIN_RIGID_DICE", 1.0)  # the masks do not tell what lies beyond the capsule
+    held = errors_mm(fuse(**images, preset="fast"), rim)
+    assert found.mean() < 1.5
+    assert found.mean() < 0.8 * held.mean()
+
+
+def test_landmarks_pull_and_measure(pair, result):
+    points = liver_points(5)
+    truth = DEFORMATION.fixed_to_moving(points)
+    landmarks = list(zip(points, truth + np.array([0.0, 0.0, 4.0]), strict=True))
+    pulled = fuse(**pair, preset="fast", landmarks=landmarks)
+    shift = (frames.transform_points(pulled.transform, points) - truth)[:, 2]
+    assert shift.mean() > 1.5  # toward what the landmarks say, though the images disagree
+    assert len(pulled.landmark_tre_mm) == 5
+    assert pulled.landmark_tre_mean_mm == pytest.approx(np.mean(pulled.landmark_tre_mm))
+    assert pulled.landmark_tre_mean_mm > 1.5
+    assert any("5 landmarks" in text for text in pulled.verdict_reasons)
+
+
+def test_a_deformation_that_goes_astray_is_left_out(pair, monkeypatch):
+    monkeypatch.setattr(fusion, "_MAX_DISPLACEMENT_MM", 1.0)
+    found = fuse(**pair, preset="fast")
+    points = liver_points()
+    assert found.is_rigid_only
+    assert np.allclose(frames.transform_points(found.transform, points), frames.transform_points(found.rigid, points))
+    assert found.verdict != "good"
+    assert any("rigid part alone is kept" in text for text in found.warnings)
+
+
 def constant() -> sitk.Image:
     return body_grid() * 0
 
@@ -351,3 +432,17 @@ def test_images_far_apart_and_all_excluded_are_refused(pair):
         fuse(pair["fixed"], away)
     with pytest.raises(InputError, match="exclude"):
         fuse(**pair, exclude=[body_grid() + 1])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"preset": "slow"}, "preset 'slow'"),
+        ({"landmarks": [([0.0, 0.0], [1.0, 2.0])]}, "landmarks"),
+        ({"landmarks": [([0.0, 0.0, np.nan], [1.0, 2.0, 3.0])]}, "landmarks"),
+        ({"landmarks": [([0.0, 0.0, 1.0],)]}, "landmarks"),
+    ],
+)
+def test_bad_options_are_refused(pair, option, message):
+    with pytest.raises(InputError, match=message):
+        fuse(**pair, **option)

@@ -34,6 +34,16 @@ def add_fuse(commands: Any) -> None:
         metavar="MASK",
         help="what must not drive the registration: tumor, zone, gas, needles",
     )
+    parser.add_argument("--preset", choices=("fast", "standard", "fine"), default="standard", help="default: standard")
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="places that correspond: a CSV of fixed_r_mm ... moving_s_mm, or markups of 3D Slicer (two .mrk.json "
+        "files, fixed and moving, or one with two lists)",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="TRANSFORM.h5", help="maps fixed to moving points, as ITK does"
     )
@@ -44,10 +54,19 @@ def run_fuse(options: argparse.Namespace) -> None:
     """Registration of two images."""
     from ..core.fusion import fuse, write_transform
     from ..core.images import read_image
+    from ..core.landmark_files import read_landmarks
     from ..core.transform_files import SUFFIXES
 
-    inputs = [options.fixed, options.moving, options.fixed_liver, options.moving_liver, *options.exclude]
+    inputs = [
+        options.fixed,
+        options.moving,
+        options.fixed_liver,
+        options.moving_liver,
+        *options.exclude,
+        *options.landmarks,
+    ]
     require_places(inputs, (options.out, SUFFIXES), (options.json, ()))
+    landmarks = read_landmarks(options.landmarks) if options.landmarks else []
     with progress_bar("fuse", options) as progress:
         fixed, moving = read_image(options.fixed), read_image(options.moving)
         result = fuse(
@@ -56,10 +75,18 @@ def run_fuse(options: argparse.Namespace) -> None:
             fixed_liver=mask_or_none(options.fixed_liver),
             moving_liver=mask_or_none(options.moving_liver),
             exclude=[mask_of(path) for path in options.exclude],
+            landmarks=landmarks,
+            preset=options.preset,
             progress=progress,
         )
         write_transform(result.transform, options.out)
     document = result.to_dict()
     write_document(document, options.json)
     if not options.quiet:
-        say(f"fused in {document['seconds']:.0f} s -> {options.out}", *as_notes(document.get("warnings", ())))
+        say(
+            f"fused in {document['seconds']:.0f} s -> {options.out}: {document['verdict']}",
+            f"error about {document['estimated_error_mm']:.1f} mm, below {document['error_bound_90_mm']:.1f} mm with a "
+            "probability of 90 % (mean in the "
+            f"{document['region']})",
+            *as_notes(document.get("warnings", ())),
+        )

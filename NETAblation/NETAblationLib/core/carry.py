@@ -12,7 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from . import frames
-from .errors import GeometryError
+from .errors import GeometryError, InputError
 from .surfaces import FieldPatch, SmoothField
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,17 +32,35 @@ _MAX_NODES = 1_500_000
 #: Least spacing of a carried field, in mm: linear between nodes, a surface of radius R then moves by
 #: at most 1 / (8 R) mm, 0.03 mm at the smallest lesions.
 _MIN_SPACING_MM = 1.0
+#: Larger contraction is taken for a slip of the pen. User-set.
+_MAX_SHRINKAGE_FRACTION = 0.5
 #: Nodes mapped at a time, which bounds the memory.
 _SLAB_NODES = 250_000
 
 
-def carry_field(field: SmoothField, fixed_to_moving: sitk.Transform | None, guess_ras_mm: npt.ArrayLike) -> SmoothField:
+def carry_field(
+    field: SmoothField,
+    fixed_to_moving: sitk.Transform | None,
+    guess_ras_mm: npt.ArrayLike,
+    *,
+    zone_shrinkage_fraction: float = 0.0,
+) -> SmoothField:
     """The field of the moving frame as a field of the fixed frame.
 
     `guess_ras_mm` (3,) is a point of the fixed frame near the surface. A linear transform moves
     the grid exactly; any other is evaluated at the nodes of a new grid, about as fine.
-    Raises GeometryError where the transform has no inverse, or the surface is not found.
+    `zone_shrinkage_fraction` is by how much of its length ablated tissue has contracted (user-set; none
+    by default): each piece of the zone is enlarged about its centroid by 1 / (1 - fraction) before it is carried,
+    so that it holds the tissue that was ablated.
+    Raises GeometryError where the transform has no inverse, or the surface is not found, InputError for
+    a shrinkage that is not from 0 to 0.5.
     """
+    if not 0.0 <= zone_shrinkage_fraction <= _MAX_SHRINKAGE_FRACTION:
+        raise InputError(
+            f"zone shrinkage: a fraction from 0 to {_MAX_SHRINKAGE_FRACTION} is needed, got {zone_shrinkage_fraction}"
+        )
+    if zone_shrinkage_fraction > 0.0:
+        field = field.with_patches([_enlarged(patch, 1 / (1 - zone_shrinkage_fraction)) for patch in field.patches])
     if fixed_to_moving is None:
         return field
     require_3d(fixed_to_moving)
@@ -53,6 +71,15 @@ def carry_field(field: SmoothField, fixed_to_moving: sitk.Transform | None, gues
         guess = np.asarray(guess_ras_mm, dtype=np.float64)
         patches = [_carry_patch(patch, fixed_to_moving, guess) for patch in field.patches]
     return field.with_patches(patches)
+
+
+def _enlarged(patch: FieldPatch, factor: float) -> FieldPatch:
+    """The patch, its distances included, scaled about the centroid of what lies inside."""
+    inside = np.argwhere(patch.values_mm < 0)
+    center = frames.apply_matrix(patch.index_to_ras, inside.mean(axis=0)[None, ::-1])[0]
+    scaling = np.diag([factor, factor, factor, 1.0])
+    scaling[:3, 3] = (1 - factor) * center
+    return FieldPatch((patch.values_mm * factor).astype(np.float32), scaling @ patch.index_to_ras)
 
 
 def require_3d(transform: sitk.Transform | None) -> None:

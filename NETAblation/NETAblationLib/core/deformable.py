@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from . import frames
+from .errors import InputError
 from .frames import Matrix, Points
 from .freeform import Lattice, jacobian_determinant, solve
-from .fusion_inputs import Prepared
+from .fusion_inputs import Prepared, sample_mask
 from .local_correlation import LocalMatch, gauss_newton_terms, match
 from .progress import ProgressCallback, silent
 from .working_grids import SampledImage, WorkingGrid, prepare
@@ -47,6 +49,17 @@ class Settings:
     membrane_length_mm: float = 200.0
     min_jacobian: float = 0.15
 
+    @classmethod
+    def preset(cls, name: str) -> Settings:
+        """fast (voxels of 4 mm), standard (2.5 mm) or fine (2 mm and closer knots). Raises InputError else."""
+        if name not in PRESETS:
+            raise InputError(f"fusion: preset '{name}' is unknown, choose one of {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+    def backward(self) -> Settings:
+        """The same up to the middle level, for the way back that checks the way there."""
+        return replace(self, levels=self.levels[:2])
+
     def coarse(self) -> Settings:
         """The same with the coarsest level only."""
         return replace(self, levels=self.levels[:1])
@@ -56,6 +69,13 @@ class Settings:
         return asdict(self)
 
 
+_LEVELS = Settings.levels
+#: Settings by name: what they cost and reach is in the benchmark of fusion.
+PRESETS = {
+    "fast": Settings(levels=_LEVELS[:2]),
+    "standard": Settings(),
+    "fine": Settings(lattice_spacing_mm=22.0, levels=(*_LEVELS, Level(2.0, 5.0, 10.0, 4))),
+}
 #: A voxel counts where at least this share of what it is sampled from may be used.
 _MIN_USABLE = 0.95
 #: Voxel edge at which folding is looked for, in mm: six to a control spacing.
@@ -69,6 +89,11 @@ _SOFTENING = 8.0
 _ERROR_CALIBRATION = np.float32(1.7)
 #: A mean step in the region below this, in mm, ends a level.
 _CONVERGED_MM = 0.01
+#: Weight of one landmark, and per mL of swelling tissue that has to keep its volume, both relative to
+#: the strongest pull of the image on any control point. User-set.
+_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 0.5
+#: Distance of the points at which volumes are held, in mm: several across the smallest tumor.
+_VOLUME_POINT_MM = 4.0
 #: Blocks that are left out by halves to see how far the result depends on them, in mm.
 _BLOCK_MM = 20.0
 
@@ -88,7 +113,11 @@ class Deformation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The deformation, with the local correlation of the region for the rigid part and for all."""
+    """The deformation, with the local correlation of the region for the rigid part and for all.
+
+    `error_mm`, `local_correlation` and `weight` (0..1, what drives the fusion) lie on `grid`.
+    `landmark_errors_mm` (N,) are those of landmarks that were left out, one after the other.
+    """
 
     deformation: Deformation
     rigid_correlation: float
@@ -97,6 +126,16 @@ class Outcome:
     grid: WorkingGrid
     usable_fraction: float
     stiffened: int
+    local_correlation: FloatArray
+    weight: FloatArray
+    landmark_errors_mm: FloatArray
+
+    def without_deformation(self) -> Outcome:
+        """The rigid part alone."""
+        control = np.zeros_like(self.deformation.control_mm)
+        return replace(
+            self, deformation=replace(self.deformation, control_mm=control), correlation=self.rigid_correlation
+        )
 
 
 def register_deformable(
@@ -104,8 +143,13 @@ def register_deformable(
     rigid: Matrix,
     settings: Settings,
     progress: ProgressCallback = silent,
+    *,
+    with_error: bool = True,
 ) -> Outcome:
-    """Register within the region of `images`, from a rigid (4, 4) start; see the module's head."""
+    """Register within the region of `images`, from a rigid (4, 4) start; see the module's head.
+
+    Without `with_error` no error is estimated (all zero), which saves time.
+    """
     lower, upper = images.region_box_ras_mm
     lattice = Lattice.around(lower, upper, settings.lattice_spacing_mm)
     control = np.zeros((3, *lattice.shape), dtype=np.float32)
@@ -126,7 +170,9 @@ def register_deformable(
         done += level.iterations
     progress(0.97, "estimating the error")
     found = work.compare(control)
-    error_mm = work.half_sample_error(found, control, stiffness)
+    error_mm = np.zeros(work.grid.shape, dtype=np.float32)
+    if with_error:
+        error_mm = work.half_sample_error(found, control, stiffness)
     return Outcome(
         Deformation(rigid, lattice, control),
         rigid_correlation,
@@ -135,6 +181,9 @@ def register_deformable(
         work.grid,
         float((found.weight * work.core).sum() / work.core.sum()),
         stiffened,
+        found.correlation,
+        found.weight,
+        work.left_out_landmark_errors(found, control, stiffness) if with_error else np.zeros(0),
     )
 
 
@@ -156,6 +205,13 @@ class _Work:
         bending, membrane = lattice.bending, lattice.membrane
         self._energy = bending + np.float32(1.0 / settings.membrane_length_mm**2) * membrane
         self._folding_grid = WorkingGrid.over(*lattice.box_ras_mm, _JACOBIAN_SPACING_MM)
+        self._landmarks = images.landmarks
+        if images.landmarks is not None:
+            self._at_landmarks = lattice.at(images.landmarks.fixed_ras_mm).astype(np.float32)
+            back = np.linalg.inv(rigid).astype(np.float64)
+            self._pulls = frames.apply_matrix(back, images.landmarks.moving_ras_mm) - images.landmarks.fixed_ras_mm
+        self._keep_volume = images.keep_volume
+        self._stiff: tuple[sp.bsr_matrix, sp.csr_matrix] | None = None
 
     def compare(self, control: FloatArray) -> LocalMatch:
         """Local correlation with the moving image carried over by a displacement."""
@@ -172,8 +228,7 @@ class _Work:
     def step(self, found: LocalMatch, control: FloatArray, stiffness: float) -> tuple[FloatArray, float, float, int]:
         """One step: new control vectors, its mean length, the stiffness used and how often it was raised."""
         tensor, force = self._terms(found)
-        normal = self._lattice.normal_matrix(tensor, self.grid)
-        pull = self._lattice.gather(force, self.grid)
+        normal, pull = self._system(tensor, force, control)
         for retry in range(_MAX_STIFFENINGS):
             change = self._solve(normal, pull, control, stiffness)
             if self._smallest_jacobian(control + change) > self._settings.min_jacobian:
@@ -197,14 +252,69 @@ class _Work:
         splits = (s + a + r, s + a, a + r, s + r)
         for split in splits:
             half = np.broadcast_to(split % 2, self.grid.shape).astype(np.float32)
-            normal = self._lattice.normal_matrix(2 * half * tensor, self.grid)
-            change = self._solve(normal, self._lattice.gather(2 * half * force, self.grid), control, stiffness)
+            normal, pull = self._system(2 * half * tensor, 2 * half * force, control)
+            change = self._solve(normal, pull, control, stiffness)
             squared += (self._lattice.evaluate(change, self.grid) ** 2).sum(axis=0)
         squared /= len(splits)
-        normal, pull = self._lattice.normal_matrix(tensor, self.grid), self._lattice.gather(force, self.grid)
+        normal, pull = self._system(tensor, force, control)
         change = self._solve(normal, pull, control, stiffness / _SOFTENING)
         squared += (self._lattice.evaluate(change, self.grid) ** 2).sum(axis=0)
         return _ERROR_CALIBRATION * np.sqrt(squared)
+
+    def left_out_landmark_errors(self, found: LocalMatch, control: FloatArray, stiffness: float) -> FloatArray:
+        """How far each landmark (N,) is from its partner when all but it pull, in mm."""
+        if self._landmarks is None:
+            return np.zeros(0)
+        tensor, force = self._terms(found)
+        errors = []
+        for left_out in range(len(self._pulls)):
+            used = np.arange(len(self._pulls)) != left_out
+            change = self._solve(*self._system(tensor, force, control, used), control, stiffness)
+            reached = self._at_landmarks[left_out] @ (control + change).reshape(3, -1).T
+            errors.append(np.linalg.norm(self._pulls[left_out] - reached))
+        return np.array(errors)
+
+    def _system(
+        self, tensor: FloatArray, force: FloatArray, control: FloatArray, landmarks_used: BoolArray | None = None
+    ) -> tuple[Any, FloatArray]:
+        """Normal matrix and pull of the images, of the landmarks and of volumes to be kept."""
+        normal = self._lattice.normal_matrix(tensor, self.grid)
+        pull = self._lattice.gather(force, self.grid)
+        size = self._lattice.size
+        scale = float(normal.diagonal().max(initial=0.0))
+        if self._landmarks is not None:
+            used = np.ones(len(self._pulls), dtype=bool) if landmarks_used is None else landmarks_used
+            at = self._at_landmarks[used] * np.float32(np.sqrt(_LANDMARK_WEIGHT * scale))
+            miss = self._pulls[used] - self._at_landmarks[used] @ control.reshape(3, size).T
+            pull = pull + (at.T @ (miss * np.sqrt(_LANDMARK_WEIGHT * scale))).T.reshape(control.shape)
+            normal = normal + sp.kron(at.T @ at, np.eye(3), format="bsr").astype(np.float32)
+        if self._keep_volume:
+            weight = np.float32(_VOLUME_WEIGHT * scale)
+            squared, divergence = self._swelling(control)
+            flat = control.reshape(3, size).T.ravel()
+            swelling = divergence.T @ (divergence @ flat) * weight
+            pull = pull - swelling.reshape(size, 3).T.reshape(control.shape)
+            normal = normal + squared * weight
+        return normal, pull.astype(np.float32)
+
+    def _swelling(self, control: FloatArray) -> tuple[sp.bsr_matrix, sp.csr_matrix]:
+        """Squared divergence as a quadratic form, and the divergence at all points; found once a level."""
+        if self._stiff is None:
+            root = np.float32(_VOLUME_POINT_MM**1.5)
+            divergence = (self._lattice.divergence_at(self._kept_points(control)) * root).astype(np.float32)
+            self._stiff = (divergence.T @ divergence).tobsr((3, 3)), divergence
+        return self._stiff
+
+    def _kept_points(self, control: FloatArray) -> Points:
+        """Points (N, 3) of the fixed frame within tissue that must neither shrink nor swell."""
+        grid = WorkingGrid.over(*self._lattice.box_ras_mm, _VOLUME_POINT_MM)
+        points = grid.points()
+        displacement = self._lattice.evaluate(control, grid).reshape(3, -1).T
+        moved = frames.apply_matrix(self._rigid, points + displacement)
+        inside = np.zeros(len(points), dtype=bool)
+        for mask, in_moving_frame in self._keep_volume:
+            inside |= sample_mask(mask, moved if in_moving_frame else points) > 0.5
+        return points[inside]
 
     def _terms(self, found: LocalMatch) -> tuple[FloatArray, FloatArray]:
         tensor, force = gauss_newton_terms(found, self.grid.spacing_mm)

@@ -108,6 +108,28 @@ class Lattice:
         inverses = [np.linalg.pinv(matrix.astype(np.float64), rcond=1e-6) for matrix in self.basis(grid)]
         return spread(displacement_mm, (inverses[0], inverses[1], inverses[2])).astype(np.float32)
 
+    def at(self, points_ras_mm: Points, slope_axis: int | None = None) -> sp.csr_matrix:
+        """The splines (N, size) at points (N, 3), or their derivative per mm along R, A or S (0, 1, 2)."""
+        position = (np.asarray(points_ras_mm, float) - self.first_ras_mm) / self.spacing_mm
+        index = np.floor(position).astype(int)[:, None, :] + np.arange(-1, 3)[None, :, None]  # (N, 4, 3)
+        offset = position[:, None, :] - index
+        values = cubic(offset)
+        if slope_axis is not None:
+            values[..., slope_axis] = cubic_slope(offset[..., slope_axis]) / self.spacing_mm
+        counts = np.array(self.shape[::-1])
+        values = np.where((index >= 0) & (index < counts), values, 0.0)
+        index = np.clip(index, 0, counts - 1)
+        products = np.einsum("na,nb,nc->nabc", values[..., 2], values[..., 1], values[..., 0])
+        s, a, r = (index[..., axis] for axis in (2, 1, 0))
+        flat = (s[:, :, None, None] * self.shape[1] + a[:, None, :, None]) * self.shape[2] + r[:, None, None, :]
+        rows = np.repeat(np.arange(len(position)), 64)
+        return sp.csr_matrix((products.ravel(), (rows, flat.ravel())), shape=(len(position), self.size))
+
+    def divergence_at(self, points_ras_mm: Points) -> sp.csr_matrix:
+        """div u (N, 3 size) at points (N, 3); columns are control points times R, A, S."""
+        parts = [sp.kron(self.at(points_ras_mm, axis), np.eye(1, 3, axis), format="csr") for axis in range(3)]
+        return (parts[0] + parts[1] + parts[2]).tocsr()
+
     @cached_property
     def bending(self) -> sp.csr_matrix:
         """The bending energy as a quadratic form (size, size) of one component's control values."""
@@ -221,8 +243,13 @@ def solve(
 
 
 def _diagonal_blocks(matrix: sp.bsr_matrix) -> FloatArray:
-    rows = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
-    return matrix.data[matrix.indices == rows]
+    """(N, 3, 3); zero where the matrix, a sum of others, holds none."""
+    count = len(matrix.indptr) - 1
+    rows = np.repeat(np.arange(count), np.diff(matrix.indptr))
+    blocks = np.zeros((count, 3, 3), dtype=matrix.data.dtype)
+    on_diagonal = matrix.indices == rows
+    blocks[rows[on_diagonal]] = matrix.data[on_diagonal]
+    return blocks
 
 
 def jacobian_determinant(gradient: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,13 @@ from . import frames
 from .deformable import Deformation, Outcome, Settings, register_deformable
 from .errors import InputError
 from .frames import Matrix, Points
+from .fusion_error import LESION_MODEL, LIVER_MODEL, Signs, inverse_consistency, near_mask, signs_of
 from .fusion_inputs import (
+    Landmarks,
     Prepared,
     body_region,
     check_inputs,
+    faded_around,
     gray_scale,
     liver_region,
     mask_points,
@@ -37,7 +40,15 @@ from .fusion_inputs import (
     sample_mask,
     usable_voxels,
 )
-from .fusion_quality import LiverAgreement, MotionFigures, error_within, liver_agreement, motion_figures
+from .fusion_quality import (
+    LiverAgreement,
+    error_within,
+    liver_agreement,
+    motion_figures,
+    stored_jacobian,
+    volume_change,
+)
+from .fusion_verdict import Findings, Judgment, judge
 from .images import as_mask, image_hash
 from .progress import ProgressCallback, silent, span
 from .rigid import RigidResult, best_rigid_fit, register_rigid, rotation_degrees
@@ -61,14 +72,13 @@ _CROP_PAD_MM = 30.0
 #: every 28 mm is then within 0.02 mm of it.
 _FIELD_SPACING_MM = 4.0
 
-#: Below these a fusion is not called good. No published source; user-set. Registrations of the
-#: liver that are in clinical use reach a Dice of 0.88 and more (PMC4428967; Elhawary et al.,
-#: Acad Radiol 2010;17:1334: 0.97).
-_MIN_CORRELATION, _MIN_DICE = 0.35, 0.9
-#: Above these a warning too: a surface that far off, and a Jacobian that leaves tissue this much
-#: smaller, say that the fusion went wrong somewhere. User-set.
-_MAX_SURFACE_DISTANCE_MM, _MIN_JACOBIAN = 3.0, 0.3
-_MAX_ERROR_MM = 2.0
+#: A deformation that goes farther, in mm, is a failure: the liver's own motion beyond the rigid part stays
+#: below that (breathing takes the whole of it up to 25 mm). User-set.
+_MAX_DISPLACEMENT_MM = 40.0
+#: Livers that overlap less after the rigid part are not trusted to tell what lies beyond the capsule. User-set.
+_MIN_RIGID_DICE = 0.8
+#: Excluded masks up to this, in mL, keep their volume: larger ones are no tumors or zones. User-set.
+_MAX_KEPT_ML = 200.0
 _MIN_USABLE_FRACTION = 0.5
 
 
@@ -80,10 +90,15 @@ class FusionResult:
     part alone. Correlations are means of the local correlation (-1..1) in the liver, or in the
     body without one, with the rigid part alone and with all. `jacobian_*`, `folded_fraction` and
     `displacement_*_mm` (beyond the rigid part) hold for the same region. The livers' figures are
-    None unless both were given. `estimated_error_mm` is the mean standard error of the
-    displacement there, from half samples of the image; an error that all parts of the image have
-    in common, such as a wrong liver mask, does not show in it. `excluded_error_mm` holds the
-    same estimate where it matters most, for each mask of `exclude`.
+    None unless both were given. `estimated_error_mm` is the likeliest mean error there and
+    `error_bound_90_mm` what it stays below with a probability of 90 % (:mod:`.fusion_error`);
+    `lesion_error_mm` and `lesion_error_bound_90_mm` are the same within 20 mm of each mask of `exclude`,
+    `excluded_error_mm` is the error of half samples in the mask itself, and
+    `excluded_volume_change_fraction` by how much it swells. `inverse_consistency_mm` is the mean distance
+    from a point to where there and back takes it, `field_jacobian_min` the smallest Jacobian anywhere in
+    the stored field. `landmark_tre_mm` is the error at each landmark when all others pull. `verdict` is
+    "good", "doubtful" or "not usable", for `verdict_reasons`; `is_rigid_only` where the deformable part
+    failed and was left out.
     """
 
     transform: sitk.Transform = field(repr=False)
@@ -109,10 +124,22 @@ class FusionResult:
     seconds: float
     parameters: Mapping[str, Any] = field(repr=False)
     input_hashes: Mapping[str, Any] = field(repr=False)
+    error_bound_90_mm: float | None = None
+    lesion_error_mm: tuple[float | None, ...] = ()
+    lesion_error_bound_90_mm: tuple[float | None, ...] = ()
+    inverse_consistency_mm: float | None = None
+    excluded_volume_change_fraction: tuple[float | None, ...] = ()
+    field_jacobian_min: float | None = None
+    landmark_tre_mm: tuple[float, ...] = ()
+    landmark_tre_mean_mm: float | None = None
+    is_rigid_only: bool = False
+    verdict: str | None = None
+    verdict_reasons: tuple[str, ...] = ()
+    signs: tuple[Signs | None, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The figures, ready for JSON; the transforms go to a file of their own."""
-        names = [name for name in self.__dataclass_fields__ if name not in ("transform", "rigid")]
+        names = [name for name in self.__dataclass_fields__ if name not in ("transform", "rigid", "signs")]
         document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         for name in names:
             value = getattr(self, name)
@@ -131,6 +158,8 @@ def fuse(
     fixed_liver: sitk.Image | None = None,
     moving_liver: sitk.Image | None = None,
     exclude: Sequence[sitk.Image] = (),
+    landmarks: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]] = (),
+    preset: str = "standard",
     progress: ProgressCallback = silent,
 ) -> FusionResult:
     """Register `moving` (after ablation) to `fixed` (before): rigid, then deformable.
@@ -139,25 +168,35 @@ def fuse(
     fixed liver the fusion works on it and its rim, without any liver on the whole body. Masks of
     `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
     grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
+    Those of at most 200 mL keep their volume. `landmarks` are pairs of a fixed and a moving point
+    (3,), RAS mm, that pull the result. `preset` is "fast", "standard" or "fine".
     The same input gives the same result. To cancel, `progress` raises
     :class:`~.errors.Cancelled`, which passes through.
 
     Raises ImageReadError for an image that is not 3D, scalar and finite, InputError for a
     constant image, EmptyMaskError for an empty mask, GeometryError for a mask on another grid,
-    images too thin or too far apart, and where no overlap is found.
+    images too thin or too far apart, and where no overlap is found. InputError too for an unknown
+    preset and for landmarks that are no pairs of points.
     """
     start = time.perf_counter()
+    settings = Settings.preset(preset)
+    pairs = Landmarks.of(landmarks)
     progress(0.0, "checking the images")
     fixed_liver, moving_liver = check_inputs(fixed, moving, fixed_liver, moving_liver)
     fixed_usable, moving_usable = usable_voxels(fixed, moving, exclude)
     bodies = _Bodies(fixed, moving, fixed_usable, moving_usable)
-    found = _rigid_start(bodies, fixed_liver, moving_liver, span(progress, 0.05, 0.3))
-    settings = Settings()
+    found = _rigid_start(bodies, fixed_liver, moving_liver, pairs, span(progress, 0.05, 0.3))
     region, core, rim_mm = _region(bodies, fixed_liver, moving_liver, found.fixed_to_moving)
     images = _cut(bodies, core, rim_mm, found.fixed_to_moving)
+    images = replace(images, landmarks=pairs, keep_volume=_kept_volumes(fixed, exclude))
+    images = _without_sliding(images, fixed_liver, moving_liver, found.fixed_to_moving)
     rigid = _refined_rigid(images, found.fixed_to_moving, settings, span(progress, 0.3, 0.4))
-    outcome = register_deformable(images, rigid, settings, span(progress, 0.4, 0.95))
-    progress(0.95, "measuring the quality")
+    outcome = register_deformable(images, rigid, settings, span(progress, 0.4, 0.8))
+    fallen_back = _reason_to_stay_rigid(outcome)
+    if fallen_back is not None:
+        outcome = outcome.without_deformation()
+    inverse_mm = inverse_consistency(images, outcome, settings, span(progress, 0.8, 0.97))
+    progress(0.97, "measuring the quality")
     return _result(
         outcome,
         bodies,
@@ -167,6 +206,8 @@ def fuse(
         livers=(fixed_liver, moving_liver),
         exclude=exclude,
         settings=settings,
+        inverse_mm=inverse_mm,
+        fallen_back=fallen_back,
         started=start,
         progress=progress,
     )
@@ -183,7 +224,11 @@ class _Bodies:
 
 
 def _rigid_start(
-    bodies: _Bodies, fixed_liver: sitk.Image | None, moving_liver: sitk.Image | None, progress: ProgressCallback
+    bodies: _Bodies,
+    fixed_liver: sitk.Image | None,
+    moving_liver: sitk.Image | None,
+    landmarks: Landmarks | None,
+    progress: ProgressCallback,
 ) -> RigidResult:
     coarse = [_coarse(bodies.fixed, bodies.fixed_usable), _coarse(bodies.moving, bodies.moving_usable)]
     progress(0.05, "aligning rigidly")
@@ -200,6 +245,8 @@ def _rigid_start(
         starts = [centers, (origin, origin), (boxes[0], boxes[1])]
         region = fixed_body if fixed_liver is None else liver_region(fixed_liver, 4.0)
         both = False
+    if landmarks is not None:
+        starts.append((landmarks.fixed_ras_mm.mean(axis=0), landmarks.moving_ras_mm.mean(axis=0)))
     if fixed_liver is not None:
         region = _grown(*region, _RIGID_RIM_MM)
     samples = [prepare(gray_scale(image), usable, _RIGID_SMOOTHING_MM) for image, usable in coarse]
@@ -254,6 +301,56 @@ def _cut(bodies: _Bodies, core: tuple[WorkingGrid, BoolArray], rim_mm: float, ri
     return Prepared(cut[0][0], cut[1][0], cut[0][1], cut[1][1], core[0], core[1], rim_mm)
 
 
+def _kept_volumes(fixed: sitk.Image, exclude: Sequence[sitk.Image]) -> tuple[tuple[sitk.Image, bool], ...]:
+    """The excluded masks that are as small as tumors and zones are, each with whether it lies in the moving frame."""
+    kept = []
+    for mask in exclude:
+        checked = as_mask(mask)
+        volume_ml = sitk.GetArrayViewFromImage(checked).sum() * np.prod(checked.GetSpacing()) / 1000
+        if volume_ml <= _MAX_KEPT_ML:
+            kept.append((_cut_to_itself(checked), offset_in(checked, fixed) is None))
+    return tuple(kept)
+
+
+def _cut_to_itself(mask: sitk.Image) -> sitk.Image:
+    """The part of a mask that holds something: what is looked up at many points stays small."""
+    inside = mask_points(mask)
+    padded = sitk.ConstantPad(mask, [2, 2, 2], [2, 2, 2])
+    return frames.crop_around_points(padded, inside, 2.0 * max(mask.GetSpacing()))
+
+
+def _without_sliding(
+    images: Prepared, fixed_liver: sitk.Image | None, moving_liver: sitk.Image | None, rigid: Matrix
+) -> Prepared:
+    """With two livers that agree, what lies beyond their capsules counts less."""
+    if fixed_liver is None or moving_liver is None:
+        return images
+    points = images.core_grid.points()
+    carried = sample_mask(moving_liver, frames.apply_matrix(rigid, points)).reshape(images.core.shape) > 0.5
+    inside = int(sitk.GetArrayViewFromImage(moving_liver).sum()) * np.prod(moving_liver.GetSpacing())
+    volume = images.core.sum() * images.core_grid.spacing_mm**3
+    if 2 * (carried & images.core).sum() * images.core_grid.spacing_mm**3 < _MIN_RIGID_DICE * (inside + volume):
+        return images
+    return replace(
+        images, fixed=faded_around(images.fixed, fixed_liver), moving=faded_around(images.moving, moving_liver)
+    )
+
+
+def _reason_to_stay_rigid(outcome: Outcome) -> str | None:
+    """Why the deformable part is not trusted: it made the images less alike, folds, or moves too far."""
+    deformation = outcome.deformation
+    if outcome.correlation < outcome.rigid_correlation:
+        return f"it lowered the local correlation from {outcome.rigid_correlation:.2f} to {outcome.correlation:.2f}"
+    grid = WorkingGrid.over(*deformation.lattice.box_ras_mm, _FIELD_SPACING_MM)
+    displacement = deformation.lattice.evaluate(deformation.control_mm, grid)
+    farthest = float(np.linalg.norm(displacement, axis=0).max())
+    if farthest > _MAX_DISPLACEMENT_MM:
+        return f"it moved tissue by {farthest:.0f} mm beyond the rigid part (more than {_MAX_DISPLACEMENT_MM:g} mm)"
+    if stored_jacobian(displacement, _FIELD_SPACING_MM).min() <= 0:
+        return "it folds"
+    return None
+
+
 def _corners(grid: WorkingGrid, pad_mm: float) -> Points:
     ends = [(grid.coordinates(2 - n)[0] - pad_mm, grid.coordinates(2 - n)[-1] + pad_mm) for n in range(3)]
     return np.array(np.meshgrid(*ends), dtype=np.float64).reshape(3, -1).T
@@ -261,7 +358,8 @@ def _corners(grid: WorkingGrid, pad_mm: float) -> Points:
 
 def _refined_rigid(images: Prepared, rigid: Matrix, settings: Settings, progress: ProgressCallback) -> Matrix:
     """The rigid part of a first, coarse deformable pass: what is left to deform gets smaller."""
-    outcome = register_deformable(images, rigid, settings.coarse(), progress)
+    free = replace(images, keep_volume=())
+    outcome = register_deformable(free, rigid, settings.coarse(), progress, with_error=False)
     deformation = outcome.deformation
     grid = outcome.grid
     _, core = images.region_on(grid)
@@ -280,16 +378,41 @@ def _result(
     livers: tuple[sitk.Image | None, sitk.Image | None],
     exclude: Sequence[sitk.Image],
     settings: Settings,
+    inverse_mm: npt.NDArray[np.floating],
+    fallen_back: str | None,
     started: float,
     progress: ProgressCallback,
 ) -> FusionResult:
     deformation = outcome.deformation
     _, core = images.region_on(outcome.grid)
     motion = motion_figures(deformation, outcome.grid, core)
+    transform, rigid, stored_min = _transforms(deformation)
     agreements: list[LiverAgreement | None] = [None, None]
     if livers[0] is not None and livers[1] is not None:
         agreements = [liver_agreement(livers[0], livers[1], deformation, rigid_only=only) for only in (True, False)]
-    error = float(outcome.error_mm[core].mean())
+    lesions = _lesion_signs(outcome, bodies, exclude, inverse_mm, core, agreements[1])
+    signs = signs_of(outcome, inverse_mm, core, agreements[1])
+    assert signs is not None
+    bound_mm = LIVER_MODEL.bound_mm(signs)
+    lesion_bounds = [None if s is None else LESION_MODEL.bound_mm(s) for s in lesions]
+    near_bounds = [bound for bound in lesion_bounds if bound is not None]
+    landmark_errors = outcome.landmark_errors_mm
+    landmark_mean_mm = float(landmark_errors.mean()) if len(landmark_errors) else None
+    judgment = judge(
+        Findings(
+            region,
+            max(near_bounds, default=bound_mm),
+            bool(near_bounds),
+            outcome.correlation,
+            min(motion.jacobian_min, stored_min),
+            outcome.usable_fraction,
+            agreements[1],
+            landmark_mean_mm,
+            len(landmark_errors),
+            fallen_back,
+            signs.inverse_mm,
+        )
+    )
     center = outcome.grid.points(core).mean(axis=0)
     hashes: dict[str, Any] = {
         "fixed": image_hash(bodies.fixed),
@@ -298,7 +421,6 @@ def _result(
         "moving_liver": None if livers[1] is None else image_hash(livers[1]),
         "exclude": [image_hash(mask) for mask in exclude],
     }
-    transform, rigid = _transforms(deformation)
     progress(1.0, "fused")
     return FusionResult(
         transform=transform,
@@ -313,18 +435,49 @@ def _result(
         jacobian_min=motion.jacobian_min,
         jacobian_max=motion.jacobian_max,
         folded_fraction=motion.folded_fraction,
-        estimated_error_mm=error,
+        estimated_error_mm=LIVER_MODEL.estimate_mm(signs),
         excluded_error_mm=_excluded_errors(outcome, bodies, exclude),
         liver_dice_rigid=None if agreements[0] is None else agreements[0].dice,
         liver_dice=None if agreements[1] is None else agreements[1].dice,
         liver_surface_distance_rigid_mm=None if agreements[0] is None else agreements[0].surface_distance_mm,
         liver_surface_distance_mm=None if agreements[1] is None else agreements[1].surface_distance_mm,
         usable_fraction=outcome.usable_fraction,
-        warnings=_warnings(outcome, motion, agreements[1], error, region),
+        warnings=_warnings(judgment, region),
         seconds=time.perf_counter() - started,
         parameters=settings.to_dict(),
         input_hashes=hashes,
+        error_bound_90_mm=bound_mm,
+        lesion_error_mm=tuple(None if s is None else LESION_MODEL.estimate_mm(s) for s in lesions),
+        lesion_error_bound_90_mm=tuple(lesion_bounds),
+        inverse_consistency_mm=signs.inverse_mm,
+        excluded_volume_change_fraction=tuple(
+            volume_change(as_mask(mask), outcome, in_moving_frame=offset_in(mask, bodies.fixed) is None)
+            for mask in exclude
+        ),
+        field_jacobian_min=stored_min,
+        landmark_tre_mm=tuple(landmark_errors.tolist()),
+        landmark_tre_mean_mm=landmark_mean_mm,
+        is_rigid_only=fallen_back is not None,
+        verdict=judgment.verdict,
+        verdict_reasons=judgment.reasons,
+        signs=(signs, *lesions),
     )
+
+
+def _lesion_signs(
+    outcome: Outcome,
+    bodies: _Bodies,
+    exclude: Sequence[sitk.Image],
+    inverse_mm: npt.NDArray[np.floating],
+    core: BoolArray,
+    agreement: LiverAgreement | None,
+) -> list[Signs | None]:
+    signs = []
+    for mask in exclude:
+        in_moving_frame = offset_in(mask, bodies.fixed) is None
+        near = near_mask(as_mask(mask), outcome, core, in_moving_frame=in_moving_frame)
+        signs.append(signs_of(outcome, inverse_mm, near, agreement))
+    return signs
 
 
 def _excluded_errors(outcome: Outcome, bodies: _Bodies, exclude: Sequence[sitk.Image]) -> tuple[float | None, ...]:
@@ -335,52 +488,21 @@ def _excluded_errors(outcome: Outcome, bodies: _Bodies, exclude: Sequence[sitk.I
     return tuple(errors)
 
 
-def _warnings(
-    outcome: Outcome, motion: MotionFigures, agreement: LiverAgreement | None, error_mm: float, region: str
-) -> tuple[str, ...]:
-    texts = []
-    if outcome.correlation <= outcome.rigid_correlation:
-        texts.append(
-            f"The deformable part did not improve the local correlation ({outcome.rigid_correlation:.2f} to "
-            f"{outcome.correlation:.2f}): check the fusion by eye before any margin is measured."
-        )
-    if outcome.correlation < _MIN_CORRELATION:
-        texts.append(
-            f"The images agree poorly after fusion (local correlation {outcome.correlation:.2f}, below "
-            f"{_MIN_CORRELATION}): check that both show the same patient and region."
-        )
-    if agreement is not None and agreement.dice < _MIN_DICE:
-        texts.append(
-            f"The livers overlap poorly after fusion (Dice {agreement.dice:.2f}, below {_MIN_DICE}): check both liver "
-            "masks and the fusion."
-        )
-    if agreement is not None and agreement.surface_distance_mm > _MAX_SURFACE_DISTANCE_MM:
-        texts.append(
-            f"The liver surfaces lie {agreement.surface_distance_mm:.1f} mm apart after fusion (mean; above "
-            f"{_MAX_SURFACE_DISTANCE_MM:g} mm): check both liver masks and the fusion."
-        )
-    if motion.jacobian_min < _MIN_JACOBIAN:
-        texts.append(
-            f"The deformation shrinks some tissue to {100 * max(motion.jacobian_min, 0):.0f} % of its volume: check "
-            "the fusion there."
-        )
-    if error_mm > _MAX_ERROR_MM:
-        texts.append(f"The estimated registration error is {error_mm:.1f} mm: margins are uncertain by that much.")
-    if outcome.usable_fraction < _MIN_USABLE_FRACTION:
-        texts.append(
-            f"Only {100 * outcome.usable_fraction:.0f} % of the {region} can be compared (the rest is excluded or lies "
-            "outside of the moving image)."
-        )
+def _warnings(judgment: Judgment, region: str) -> tuple[str, ...]:
     if region == "body":
-        texts.append("No liver was given: the whole body was registered, which is less exact at the liver.")
-    return tuple(texts)
+        return (
+            *judgment.warnings,
+            "No liver was given: the whole body was registered, which is less exact at the liver.",
+        )
+    return judgment.warnings
 
 
-def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform]:
-    """The composite and its rigid part, for ITK (LPS)."""
+def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform, float]:
+    """The composite and its rigid part, for ITK (LPS), and the smallest Jacobian of the stored field."""
     rigid = frames.affine_transform(deformation.rigid)
     grid = WorkingGrid.over(*deformation.lattice.box_ras_mm, _FIELD_SPACING_MM)
     displacement = deformation.lattice.evaluate(deformation.control_mm, grid)
     vectors = frames.flip_lps_ras(displacement.reshape(3, -1).T).reshape(*grid.shape, 3)
     smooth = sitk.DisplacementFieldTransform(grid.image(vectors))
-    return sitk.CompositeTransform([rigid, smooth]), rigid
+    stored_min = float(stored_jacobian(displacement, _FIELD_SPACING_MM).min())
+    return sitk.CompositeTransform([rigid, smooth]), rigid, stored_min

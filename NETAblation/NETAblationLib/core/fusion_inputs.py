@@ -35,14 +35,42 @@ _WINDOW_HU, _OUTER_SLOPE, _RANGE_HU = (-150.0, 300.0), 0.25, (-1000.0, 1200.0)
 _SCALED_RANGE = 400.0
 #: Rim around an excluded mask that is left out too, in mm: the bright rim of a zone. User-set.
 _EXCLUSION_RIM_MM = 3.0
+#: Outside of the livers contrast is cut at this and turned down to this share, around a level this far
+#: below the liver (HU or scaled), with the mask's edge blurred by so much. User-set.
+_OUTER_LIMIT, _OUTER_CONTRAST, _OUTER_STEP, _CAPSULE_BLUR_MM = 100.0, 0.3, 100.0, 1.0
 #: CT values of the body are above this, in HU.
 _BODY_HU = -300.0
 _BODY_SPACING_MM = 4.0
 
 
 @dataclass(frozen=True)
+class Landmarks:
+    """Points (N, 3) of the fixed image and the same places in the moving image, RAS mm."""
+
+    fixed_ras_mm: Points
+    moving_ras_mm: Points
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Landmarks | None:
+        """From pairs of points (3,); None for no pairs. Raises InputError for what is no pair of finite points."""
+        if len(pairs) == 0:
+            return None
+        try:
+            both = np.asarray(pairs, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError("landmarks: expected pairs of a fixed and a moving point, three numbers each") from error
+        if both.ndim != 3 or both.shape[1:] != (2, 3) or not np.isfinite(both).all():
+            raise InputError("landmarks: expected pairs of a fixed and a moving point, three finite numbers each")
+        return cls(both[:, 0], both[:, 1])
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """Both images as float32 with usable voxels (uint8), and the region to register in the fixed frame."""
+    """Both images as float32 with usable voxels (uint8), and the region to register in the fixed frame.
+
+    `landmarks` are points that correspond; `keep_volume` are masks (uint8) of tissue whose volume has
+    to stay as it is, each with whether it lies in the moving frame.
+    """
 
     fixed: sitk.Image
     moving: sitk.Image
@@ -51,6 +79,8 @@ class Prepared:
     core_grid: WorkingGrid
     core: BoolArray
     rim_mm: float
+    landmarks: Landmarks | None = None
+    keep_volume: tuple[tuple[sitk.Image, bool], ...] = ()
 
     @property
     def region_box_ras_mm(self) -> tuple[Points, Points]:
@@ -189,6 +219,25 @@ def gray_scale(image: sitk.Image, reference: sitk.Image | None = None) -> sitk.I
         values = np.clip((values - bottom) * (_SCALED_RANGE / (top - bottom)), -_SCALED_RANGE, 2 * _SCALED_RANGE)
         values = values.astype(np.float32)
     return _like(values, image)
+
+
+def faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
+    """A gray-scaled image (float32) with the contrast outside of its liver mask turned down.
+
+    The liver slides along the ribs and the abdominal wall; what lies beyond its capsule must not
+    hold it back. The capsule itself is kept as a step to darker surroundings.
+    """
+    mask = sitk.Resample(liver, image, sitk.Transform(), sitk.sitkNearestNeighbor)
+    inside = sitk.GetArrayFromImage(mask) > 0
+    values = sitk.GetArrayFromImage(image)
+    if not inside.any():
+        return image
+    outer = np.float32(np.median(values[inside])) - np.float32(_OUTER_STEP)
+    sigma = _CAPSULE_BLUR_MM / np.array(image.GetSpacing())[::-1]
+    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
+    limit = np.float32(_OUTER_LIMIT)
+    faded = outer + np.float32(_OUTER_CONTRAST) * np.clip(values - outer, -limit, limit)
+    return _like(share * values + (1 - share) * faded, image)
 
 
 def liver_region(mask: sitk.Image, spacing_mm: float = 2.0) -> tuple[WorkingGrid, BoolArray]:

@@ -89,6 +89,36 @@ def motion_figures(deformation: Deformation, grid: WorkingGrid, core: BoolArray)
     )
 
 
+def stored_jacobian(displacement_mm: FloatArray, spacing_mm: float) -> FloatArray:
+    """The smallest Jacobian of a field (3, K, J, I), linear between nodes, at the corners of its cells.
+
+    At a corner the field's slopes are those of the three edges of the cell that meet there.
+    """
+    _, k, j, i = displacement_mm.shape
+    slopes = [np.diff(displacement_mm, axis=axis) / spacing_mm for axis in (3, 2, 1)]
+    smallest = np.full((k - 1, j - 1, i - 1), np.inf, dtype=np.float32)
+    for corner in np.ndindex(2, 2, 2):
+        s, a, r = (slice(c, n - 1 + c) for c, n in zip(corner, (k, j, i), strict=True))
+        along = [slopes[0][:, s, a, :], slopes[1][:, s, :, r], slopes[2][:, :, a, r]]
+        gradient = np.stack(along, axis=1)  # (3 of u, 3 of x, ...)
+        smallest = np.minimum(smallest, jacobian_determinant(gradient))
+    return smallest
+
+
+def volume_change(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
+    """By which share a mask (uint8) swells (positive) or shrinks from the fixed to the moving frame."""
+    deformation, grid = outcome.deformation, outcome.grid
+    points = grid.points()
+    if in_moving_frame:
+        displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T.astype(np.float64)
+        points = deformation.map_points(points, displacement)
+    inside = sample_mask(mask, points).reshape(grid.shape) > 0.5
+    if not inside.any():
+        return None
+    jacobian = jacobian_determinant(deformation.lattice.gradient(deformation.control_mm, grid))
+    return float(jacobian[inside].mean() - 1.0)
+
+
 def error_within(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
     """Mean of the estimated error in mm within a mask (uint8); None where the region holds none of it."""
     deformation, grid = outcome.deformation, outcome.grid

@@ -7,7 +7,7 @@ to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .access import Surroundings
@@ -29,7 +29,7 @@ class LiveResult:
 class LivePlan:
     """Probes for one target that can be moved one by one.
 
-    Their paths are checked where `surroundings` are given; they may be `longest_mm` long.
+    Their paths are checked where `surroundings` are given; they may be `longest_mm` long, each or by probe.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class LivePlan:
         probes: Sequence[Probe] = (),
         *,
         surroundings: Surroundings | None = None,
-        longest_mm: float = float("inf"),
+        longest_mm: float | Callable[[Probe], float] = float("inf"),
     ) -> None:
         """Measure some probes."""
         self.measure = measure
@@ -89,7 +89,8 @@ class LivePlan:
         path = None
         if self._surroundings is not None:
             ends = probe.entry_ras_mm, probe.tip_ras_mm
-            path = check_path(self._surroundings, *ends, longest_mm=self._longest_mm)
+            longest_mm = self._longest_mm(probe) if callable(self._longest_mm) else self._longest_mm
+            path = check_path(self._surroundings, *ends, longest_mm=longest_mm)
         reaches = tuple(self.measure.reach(zone) for zone in Zone.of(probe))
         self._counts.add(reaches)
         self._probes.insert(index, probe)

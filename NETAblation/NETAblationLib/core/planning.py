@@ -11,7 +11,7 @@ complications (Schullian et al., Eur Radiol 2021;31:3042).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +45,8 @@ FloatArray = npt.NDArray[np.float64]
 _BOUND_POINTS = 2_000
 #: What further plans are made for, in this order.
 ALTERNATIVES = (Preference.FULL_MARGIN, Preference.SAFEST, Preference.LEAST_LIVER)
+#: What a plan that a user placed is called.
+BY_HAND = "placed by hand"
 
 
 @dataclass(frozen=True)
@@ -148,8 +150,7 @@ def plan_alternatives(
     Those that another one beats in everything are left out. The rest is as in :func:`plan_probes`.
     """
     start = time.perf_counter()
-    if not 0 <= count <= len(ALTERNATIVES):
-        raise InputError(f"alternatives: {count} is not from 0 to {len(ALTERNATIVES)}")
+    _require_count(count)
     progress(0.0, "target and ways from the skin")
     task = prepared(
         image,
@@ -165,6 +166,29 @@ def plan_alternatives(
         least_liver_mm=least_liver_mm,
         is_robust=is_robust,
     )
+    return _plans(task, count, start, progress)
+
+
+def plans_of(task: Task, count: int, progress: ProgressCallback = silent) -> tuple[Plan, ...]:
+    """The plans of :func:`plan_alternatives` for what was prepared before."""
+    _require_count(count)
+    return _plans(task, count, time.perf_counter(), progress)
+
+
+def plan_by_hand(task: Task, probes: Sequence[Probe]) -> Plan:
+    """Measure probes that were placed by hand as a plan of the task; raises InputError without a probe.
+
+    Nothing is placed or moved, and no bounds are looked for.
+    """
+    return _as_plan(task, tuple(probes), BY_HAND, time.perf_counter(), locked_count=0)
+
+
+def _require_count(count: int) -> None:
+    if not 0 <= count <= len(ALTERNATIVES):
+        raise InputError(f"alternatives: {count} is not from 0 to {len(ALTERNATIVES)}")
+
+
+def _plans(task: Task, count: int, start: float, progress: ProgressCallback) -> tuple[Plan, ...]:
     kinds = [Preference.FEWEST, *ALTERNATIVES] if count else [Preference.FEWEST]
     share = 0.8 / len(kinds)
     plans: list[Plan] = []
@@ -205,8 +229,12 @@ def prepared(
     lobes: Lobes | None = None,
     least_liver_mm: float = LIMITS["least_liver"].number,
     is_robust: bool = False,
+    reach_mm: float = 0.0,
 ) -> Task:
-    """Check what a plan is asked for, and find target and surroundings; raises as :func:`plan_probes` does."""
+    """Check what a plan is asked for, and find target and surroundings; raises as :func:`plan_probes` does.
+
+    Surroundings are those within the length of the device, or within `reach_mm` where that is more.
+    """
     if not (np.isfinite(margin_mm) and 0 <= margin_mm <= MAX_MARGIN_MM):
         raise InputError(f"margin: {margin_mm} mm is not from 0 to {MAX_MARGIN_MM:g} mm")
     sized = device if size_factor == 1.0 else device.scaled(size_factor)
@@ -224,7 +252,7 @@ def prepared(
         no_go=areas,
         lobes=lobes,
         least_liver_mm=least_liver_mm,
-        reach_mm=longest_mm,
+        reach_mm=max(longest_mm, reach_mm),
     )
     hashes = {name: image_hash(mask) for name, mask in {**masks, **areas}.items()}
     return Task(
@@ -324,23 +352,50 @@ def _measured(
     task: Task, probes: tuple[Probe, ...], kind: Preference, search: Search, draft: Draft, start: float
 ) -> Plan:
     """Measure a plan on fine points, independent of how it was made, as a live plan is measured."""
+
+    def more(is_short: bool) -> list[str]:
+        """What is to be said about the search itself."""
+        if search.is_cancelled:
+            return ["The search was stopped before its end: this is the best plan until then."]
+        if not is_short:
+            return []
+        most = MOST_LINES if len(draft.lines) >= MOST_LINES else None
+        return plan_notes.preventions(
+            search.judge.missing(draft), task.surroundings, task.device, task.longest_mm, most
+        )
+
+    plan = _as_plan(task, probes, kind.value, start, locked_count=len(task.locked), more=more)
+    bounds = _bounds(task, probes, plan.target_volume_ml)
+    if bounds is None:
+        return plan
+    return replace(
+        plan,
+        lower_bound_punctures=bounds.punctures,
+        lower_bound_parallel_punctures=bounds.parallel_punctures,
+        lower_bound_ablations=bounds.ablations,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _as_plan(
+    task: Task,
+    probes: tuple[Probe, ...],
+    kind: str,
+    start: float,
+    *,
+    locked_count: int,
+    more: Callable[[bool], list[str]] = lambda is_short: [],
+) -> Plan:
+    """Probes measured, with all that has to be said about them; `more` adds to that, told whether they fall short."""
     target, surroundings = task.target, task.surroundings
     coverage = task.measure.measure(probes)
-    tumor_share, target_share = coverage.tumor_coverage_fraction, coverage.target_coverage_fraction
+    shares = coverage.tumor_coverage_fraction, coverage.target_coverage_fraction
     mam = coverage.predicted_mam_mm
     checks = [task.check(probe) for probe in probes]
-    target_ml = task.measure.target_volume_ml
-    bounds = _bounds(task, probes, target_ml)
     limitations = [
-        *plan_notes.shortfalls(tumor_share, target_share, mam, target),
-        *(["The search was stopped before its end: this is the best plan until then."] if search.is_cancelled else []),
-    ]
-    if plan_notes.is_short(tumor_share, target_share, mam, target) and not search.is_cancelled:
-        missing = search.judge.missing(draft)
-        most = MOST_LINES if len(draft.lines) >= MOST_LINES else None
-        limitations += plan_notes.preventions(missing, surroundings, task.device, task.longest_mm, most)
-    limitations += [
-        *plan_notes.way_notes(checks, len(task.locked)),
+        *plan_notes.shortfalls(*shares, mam, target),
+        *more(plan_notes.is_short(*shares, mam, target)),
+        *plan_notes.way_notes(checks, locked_count),
         *plan_notes.spacing_notes(probes, task.device),
         *plan_notes.reached_obstacles(probes, task.obstacles),
         *plan_notes.outside_liver(probes, surroundings),
@@ -350,23 +405,20 @@ def _measured(
         device=task.device.id,
         margin_mm=target.margin_mm,
         probes=probes,
-        tumor_coverage_fraction=tumor_share,
-        target_coverage_fraction=target_share,
+        tumor_coverage_fraction=shares[0],
+        target_coverage_fraction=shares[1],
         predicted_mam_mm=mam,
         mam_place_ras_mm=coverage.mam_place_ras_mm,
         shares=coverage.shares,
-        target_volume_ml=target_ml,
+        target_volume_ml=task.measure.target_volume_ml,
         zone_volume_ml=coverage.zone_volume_ml,
         seconds=time.perf_counter() - start,
         limitations=tuple(limitations),
         parameters=_parameters(task),
         input_hashes=task.input_hashes,
-        kind=kind.value,
-        locked_count=len(task.locked),
+        kind=kind,
+        locked_count=locked_count,
         healthy_liver_ml=coverage.liver_lost_ml,
-        lower_bound_punctures=None if bounds is None else bounds.punctures,
-        lower_bound_parallel_punctures=None if bounds is None else bounds.parallel_punctures,
-        lower_bound_ablations=None if bounds is None else bounds.ablations,
         path_checks=tuple(check.to_dict() for check in checks),
     )
 

@@ -101,6 +101,24 @@ class Probe:
         entry = np.array(self.tip_ras_mm) - length_mm * self.direction
         return replace(self, entry_ras_mm=_point(entry, "entry"))
 
+    def with_ends(self, entry_ras_mm: npt.ArrayLike, tip_ras_mm: npt.ArrayLike) -> Probe:
+        """The same probe elsewhere: its ablations stay as far behind the tip as they are.
+
+        Raises GeometryError for ends that are the same point or not finite.
+        """
+        bare = Probe(_point(entry_ras_mm, "entry"), _point(tip_ras_mm, "tip"), (), self.device)
+        tip, old_tip, direction, old = (
+            np.array(bare.tip_ras_mm),
+            np.array(self.tip_ras_mm),
+            bare.direction,
+            self.direction,
+        )
+        ablations = tuple(
+            replace(row, center_ras_mm=_point(tip + ((row.center_ras_mm - old_tip) @ old) * direction, "center"))
+            for row in self.ablations
+        )
+        return replace(bare, ablations=ablations)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {

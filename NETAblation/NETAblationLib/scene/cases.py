@@ -51,7 +51,7 @@ _SAMPLING_MM = 4.0
 #: The lesion that is worked on, an attribute of the segmentation before ablation.
 _CURRENT_LESION = "NETAblation.CurrentLesion"
 
-_PLANNED_ZONE_OPACITY = 0.28
+PLANNED_ZONE_OPACITY = 0.28
 _ZONE_OPACITY = 0.35
 _LIVER_OPACITY = 0.16
 
@@ -528,7 +528,7 @@ class CaseScene:
             f"{lesion.name} planned zone",
             Provenance("planned_zone", inputs=(exact,)),
             color=term("planned_zone").color,
-            opacity=_PLANNED_ZONE_OPACITY,
+            opacity=PLANNED_ZONE_OPACITY,
         )
         self._own(lesion_id, exact, *lines, zone)
 

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.fusion_images import SQUARES, blend_images, checkerboard, difference_image
-from . import segmentations, volumes
+from . import nodes, segmentations, volumes
 from .provenance import Provenance, nodes_with_role
 
 #: Roles of the volumes that hold both images in one.
@@ -89,6 +89,5 @@ def show_deformation_grid(
 def _volume(
     image: sitk.Image, name: str, role: str, inputs: tuple[Any, ...], *, shown: tuple[float, float] = (0.0, 1.0)
 ) -> Any:
-    for node in nodes_with_role(role):
-        node.GetScene().RemoveNode(node)
+    nodes.remove_nodes(*nodes_with_role(role))
     return volumes.add_volume(image, name, Provenance(role, inputs=inputs), window=shown)

@@ -62,8 +62,9 @@ def rename_folder(name: str, new_name: str) -> None:
 
 
 def remove_nodes(*members: Any) -> None:
-    """Remove nodes, with their display and storage nodes; None among them is left out."""
+    """Remove nodes, with their display and storage nodes and hierarchy items; None among them is left out."""
     scene = slicer.mrmlScene
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     for node in members:
         if node is None or not scene.IsNodePresent(node):
             continue
@@ -72,6 +73,9 @@ def remove_nodes(*members: Any) -> None:
             own += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
         if node.IsA("vtkMRMLStorableNode"):
             own.append(node.GetStorageNode())
+        item = int(hierarchy.GetItemByDataNode(node))
+        if item != hierarchy.GetInvalidItemID():  # only the application would remove it with the node
+            hierarchy.RemoveItem(item, False, False)
         scene.RemoveNode(node)
         for part in own:
             if part is not None and scene.IsNodePresent(part):

@@ -56,7 +56,7 @@ def add_probe(
     node.SetAttribute(PATH_GRADE, path_grade or None)
     node.SetAttribute(KEPT, "true" if is_kept else None)
     node.SetLocked(locked)
-    _style(node)
+    style_line(node)
     return node
 
 
@@ -117,7 +117,8 @@ def _ends(entry_ras_mm: npt.ArrayLike, tip_ras_mm: npt.ArrayLike, name: str) -> 
     return ends
 
 
-def _style(node: Any) -> None:
+def style_line(node: Any) -> None:
+    """Show a line as a probe."""
     display = node.GetDisplayNode()
     color = term("probe").color
     display.SetSelectedColor(color)

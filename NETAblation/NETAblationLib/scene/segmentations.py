@@ -185,6 +185,12 @@ def segment_hash(segmentation: Any, segment_id: str) -> str:
     return digest.hexdigest()
 
 
+def content_time(segmentation: Any, segment_id: str) -> int:
+    """A number that grows when the voxels of a segment change, in this session; 0 where it has none."""
+    voxels = _segment(segmentation, segment_id).GetRepresentation(_BINARY)
+    return 0 if voxels is None else int(voxels.GetMTime())
+
+
 def reference_grid(segmentation: Any) -> sitk.Image:
     """An empty mask on the lattice that a segmentation was made for; raises GeometryError where it has none."""
     return _reference_lattice(segmentation).empty_image()
@@ -268,7 +274,7 @@ def _reference_lattice(segmentation: Any) -> _Lattice:
     node = segmentation.GetSegmentation()
     parameter = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     geometry = node.GetConversionParameter(parameter) or node.DetermineCommonLabelmapGeometry(
-        node.EXTENT_UNION_OF_SEGMENTS
+        node.EXTENT_UNION_OF_SEGMENTS, None
     )
     matrix, extent = vtk.vtkMatrix4x4(), [0, -1] * 3
     if not geometry or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, matrix, extent):

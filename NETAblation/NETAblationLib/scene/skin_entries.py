@@ -17,6 +17,7 @@ import vtk
 from ..core.entries import COLOR_STEP, ENTRY_COLORS, SCORE_ARRAY, Entry, SkinRating
 from . import documents, startup, surfaces
 from .cases import CaseScene
+from .nodes import LESION, remove_nodes
 from .probes import add_probe
 from .provenance import Provenance, nodes_with_role
 
@@ -40,6 +41,27 @@ def add_skin_entries(rating: SkinRating, name: str, provenance: Provenance) -> A
     display.SetDiffuse(_DIFFUSE)
     display.SetSpecular(0.0)
     return node
+
+
+def show_skin(case: CaseScene, lesion_id: str, rating: SkinRating) -> Any:
+    """Color the skin by its rating for a lesion, in the place of an earlier one of that lesion; returns the model."""
+    hide_skin(lesion_id)
+    inputs = tuple(n for n in (case.volume, case.lesions[lesion_id].tumor_model, case.liver_model) if n is not None)
+    name = f"{case.lesions[lesion_id].name} entries"
+    node = add_skin_entries(rating, name, Provenance(SKIN_ROLE, inputs=inputs))
+    node.SetAttribute(LESION, lesion_id)
+    return node
+
+
+def hide_skin(lesion_id: str) -> None:
+    """Remove the colored skin of a lesion, if there is one."""
+    remove_nodes(skin_of(lesion_id))
+
+
+def skin_of(lesion_id: str) -> Any:
+    """The colored skin of a lesion; None where there is none."""
+    shown = (node for node in nodes_with_role(SKIN_ROLE) if node.GetAttribute(LESION) == lesion_id)
+    return next(shown, None)
 
 
 def entry_colors() -> Any:

@@ -73,7 +73,8 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self._onChange)
         self.logic = self.logicClass()
         self.setupPanel()
@@ -108,6 +109,11 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
         """Called just after the scene was closed."""
+        self.initializeParameterNode()
+        self.refreshSoon()
+
+    def onSceneEndImport(self, caller: Any = None, event: Any = None) -> None:
+        """Called after a scene was read: the widgets take the choices in it, now that the nodes are there."""
         self.initializeParameterNode()
         self.refreshSoon()
 

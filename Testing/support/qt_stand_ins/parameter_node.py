@@ -125,9 +125,9 @@ class _Member:
 class _Wrapped:
     """What every wrapped class can do, by the names that Slicer's has."""
 
-    allParameters: typing.ClassVar[dict[str, _Member]] = {}  # noqa: N815 - Slicer's name
+    allParameters: typing.ClassVar[dict[str, _Member]] = {}
 
-    def __init__(self, parameterNode: Any) -> None:  # noqa: N803 - Slicer's name
+    def __init__(self, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
         self._connections: dict[int, tuple[int, list[tuple[Any, Callable[..., None]]]]] = {}
         self._next_tag = 0
@@ -136,7 +136,7 @@ class _Wrapped:
             if not member.is_in(parameterNode):
                 member.write(parameterNode, member.default)
 
-    def connectGui(self, gui: Any) -> int:  # noqa: N802 - Slicer's names, as below
+    def connectGui(self, gui: Any) -> int:
         """Keep the widgets that carry the dynamic property in step with their members; returns a tag."""
         found = {
             name: widget
@@ -145,7 +145,7 @@ class _Wrapped:
         }
         return self.connectParametersToGui(found)
 
-    def connectParametersToGui(self, mapping: dict[str, Any]) -> int:  # noqa: N802
+    def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         """Keep widgets in step with the members of these names."""
         links = [(self._member(name), _link(widget, self._member(name))) for name, widget in mapping.items()]
         tag, self._next_tag = self._next_tag, self._next_tag + 1
@@ -174,7 +174,7 @@ class _Wrapped:
         self._connections[tag] = (observer, undo)
         return tag
 
-    def disconnectGui(self, guiTag: int) -> None:  # noqa: N802, N803
+    def disconnectGui(self, guiTag: int) -> None:
         """Undo `connectGui`."""
         observer, undo = self._connections.pop(guiTag, (None, []))
         if observer is not None:
@@ -182,31 +182,31 @@ class _Wrapped:
         for signal, take in undo:
             signal.disconnect(take)
 
-    def getValue(self, name: str) -> Any:  # noqa: N802
+    def getValue(self, name: str) -> Any:
         """The value of a member by its name."""
         return self._member(name).read(self.parameterNode)
 
-    def setValue(self, name: str, value: Any) -> None:  # noqa: N802
+    def setValue(self, name: str, value: Any) -> None:
         """Give a member another value by its name."""
         self._member(name).write(self.parameterNode, value)
 
-    def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:  # noqa: N802
+    def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:
         """Observe the node."""
         return int(self.parameterNode.AddObserver(event, callback, priority))
 
-    def RemoveObserver(self, tag: int) -> None:  # noqa: N802
+    def RemoveObserver(self, tag: int) -> None:
         """Stop observing the node."""
         self.parameterNode.RemoveObserver(tag)
 
-    def StartModify(self) -> int:  # noqa: N802
+    def StartModify(self) -> int:
         """As the node's."""
         return int(self.parameterNode.StartModify())
 
-    def EndModify(self, wasModified: int) -> None:  # noqa: N802, N803
+    def EndModify(self, wasModified: int) -> None:
         """As the node's."""
         self.parameterNode.EndModify(wasModified)
 
-    def Modified(self) -> None:  # noqa: N802
+    def Modified(self) -> None:
         """As the node's."""
         self.parameterNode.Modified()
 
@@ -216,7 +216,7 @@ class _Wrapped:
         return self.allParameters[name]
 
 
-def parameterNodeWrapper(classtype: type | None = None) -> Any:  # noqa: N802 - Slicer's name
+def parameterNodeWrapper(classtype: type | None = None) -> Any:
     """Class decorator: members with types become properties of a parameter node."""
     return _wrapped if classtype is None else _wrapped(classtype)
 

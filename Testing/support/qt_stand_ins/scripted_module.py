@@ -30,11 +30,11 @@ class ScriptedLoadableModule:
             slicer.selfTests = {}
         slicer.selfTests[self.moduleName] = self.runTest
 
-    def resourcePath(self, filename: str) -> str:  # noqa: N802 - Slicer's names, as below
+    def resourcePath(self, filename: str) -> str:
         """The path of a file in Resources beside the module."""
         return os.path.join(os.path.dirname(self.parent.path), "Resources", filename)
 
-    def runTest(self, msec: int = 100, **options: Any) -> None:  # noqa: N802
+    def runTest(self, msec: int = 100, **options: Any) -> None:
         """Run the module's test case, a class that is named as the module with "Test"."""
         module = importlib.import_module(type(self).__module__)
         case = getattr(module, f"{self.moduleName}Test")()
@@ -59,8 +59,14 @@ class ScriptedLoadableModuleWidget:
         if parent is None:
             self.setup()
             self.parent.show()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
-    def resourcePath(self, filename: str) -> str:  # noqa: N802
+    def _onModuleAboutToBeUnloaded(self, name: str) -> None:
+        if name == self.moduleName:
+            self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+
+    def resourcePath(self, filename: str) -> str:
         """The path of a file in Resources beside the module."""
         source = sys.modules[type(self).__module__].__file__
         return os.path.join(os.path.dirname(str(source)), "Resources", filename)
@@ -80,7 +86,7 @@ class ScriptedLoadableModuleLogic:
         self.moduleName = type(self).__name__.removesuffix("Logic")
         self.isSingletonParameterNode = True
 
-    def getParameterNode(self) -> Any:  # noqa: N802
+    def getParameterNode(self) -> Any:
         """The module's parameter node in the scene, made where there is none."""
         node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
         if node is None:
@@ -88,7 +94,7 @@ class ScriptedLoadableModuleLogic:
         node.SetAttribute("ModuleName", self.moduleName)
         return node
 
-    def createParameterNode(self) -> Any:  # noqa: N802
+    def createParameterNode(self) -> Any:
         """A parameter node of this module, not yet in the scene."""
         node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
         node.UnRegister(None)
@@ -106,8 +112,8 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         super().__init__(*arguments, **options)
         self.messageDelay = 0
 
-    def delayDisplay(self, message: str, requestedDelay: Any = None, msec: Any = None) -> None:  # noqa: N802, N803
+    def delayDisplay(self, message: str, requestedDelay: Any = None, msec: Any = None) -> None:
         """Nothing to show: no one looks."""
 
-    def runTest(self) -> None:  # noqa: N802
+    def runTest(self) -> None:
         """Run the tests; modules override it."""
