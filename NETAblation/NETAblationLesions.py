@@ -150,6 +150,7 @@ class NETAblationLesionsWidget(Panel):
         self.ui.imageSelector.enabled = case is None
         rows = [] if case is None else self._rows.rows(case)
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], [_cells(row) for row in rows])
+        self.ui.lesionTable.resizeColumnsToContents()  # all five fit a narrow panel
         wasBlocked = self.ui.lesionTable.blockSignals(True)
         selectKey(self.ui.lesionTable, self.lesionId)
         self.ui.lesionTable.blockSignals(wasBlocked)
