@@ -136,6 +136,11 @@ class ProbeEditing:
     # What there is
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is followed any more, such as after the scene was closed."""
+        return not self._scene_tags
+
+    @property
     def rows(self) -> tuple[ProbeRow, ...]:
         """All probes in their order."""
         checks = self._shown[1] or (None,) * len(self._probes)
