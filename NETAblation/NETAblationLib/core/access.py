@@ -380,7 +380,7 @@ def _with_no_go(skin: Skin, areas: Mapping[str, sitk.Image], grid: WorkingGrid) 
     """The skin with the places in a no-go area marked, and for each point the number of its area."""
     numbers = np.zeros(len(skin.places), dtype=np.uint16)
     for number, (name, mask) in enumerate(areas.items(), start=1):
-        centers = _centers(mask)
+        centers = frames.voxel_centers(mask)
         if not len(centers):
             raise GeometryError(f"no-go area '{name}': the mask is empty")
         slack = _NO_GO_MM + 0.5 * float(np.linalg.norm(mask.GetSpacing()))
@@ -530,16 +530,10 @@ def explain_blocked(surroundings: Surroundings, target_ras_mm: FloatArray, longe
 def _touched(mask: sitk.Image, grid: WorkingGrid) -> BoolArray:
     """The nodes nearest to the voxels of a mask: so no part of it is lost between nodes, however thin."""
     touched = np.zeros(grid.shape, dtype=bool)
-    index = np.round((_centers(mask) - grid.first_ras_mm) / grid.spacing_mm).astype(int)[:, ::-1]
+    index = np.round((frames.voxel_centers(mask) - grid.first_ras_mm) / grid.spacing_mm).astype(int)[:, ::-1]
     index = index[np.all((index >= 0) & (index < touched.shape), axis=1)]
     touched[tuple(index.T)] = True
     return touched
-
-
-def _centers(mask: sitk.Image) -> FloatArray:
-    """The centers (N, 3) of a mask's voxels."""
-    k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
-    return frames.index_to_ras(mask, np.stack([i, j, k], axis=1))
 
 
 def _of_neighbors(values: ByteArray, axis: int, pick: np.ufunc) -> ByteArray:

@@ -74,6 +74,14 @@ def ras_to_index(image: sitk.Image, points_ras_mm: npt.ArrayLike) -> Points:
     return apply_matrix(ras_to_index_matrix(image), points_ras_mm)
 
 
+def voxel_centers(mask: sitk.Image) -> Points:
+    """The centers of a mask's voxels that are not zero, RAS (N, 3), along I first."""
+    # Of booleans that lie in one piece numpy finds the true ones ten times as fast.
+    inside = np.flatnonzero(sitk.GetArrayViewFromImage(mask) != 0)
+    k, j, i = np.unravel_index(inside, mask.GetSize()[::-1])
+    return index_to_ras(mask, np.stack([i, j, k], axis=1))
+
+
 def is_inside(image: sitk.Image, points_ras_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Which of the RAS points, shape (N, 3), lie within the voxels of `image`; shape (N,)."""
     index = ras_to_index(image, points_ras_mm)

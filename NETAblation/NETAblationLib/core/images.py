@@ -125,7 +125,7 @@ def _read_mask_file(path: Path) -> sitk.Image:
 
 
 def as_mask(image: sitk.Image, name: str = "mask") -> sitk.Image:
-    """The mask as uint8, 1 where `image` is not zero and 0 elsewhere, on the same grid.
+    """The mask as uint8, 1 where `image` is not zero and 0 elsewhere, on the same grid; `image` itself if it is that.
 
     An image given by mistake must not become a mask that is inside everywhere. So refused, as
     InputError that begins with `name`, are negative values (HU), fractions (probabilities),
@@ -135,6 +135,8 @@ def as_mask(image: sitk.Image, name: str = "mask") -> sitk.Image:
     3D, scalar and finite.
     """
     require_3d_finite(image, name)
+    if image.GetPixelID() == sitk.sitkUInt8 and sitk.GetArrayViewFromImage(image).max(initial=0) == 1:
+        return image  # it is one already
     require_labels(image, name)
     mask = sitk.NotEqual(_whole_numbers(image), 0)
     if not sitk.GetArrayViewFromImage(mask).any():

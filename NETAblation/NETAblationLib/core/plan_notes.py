@@ -12,6 +12,7 @@ from . import access, frames
 from .access import Surroundings
 from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE
 from .devices import Device
+from .errors import GeometryError
 from .path_checks import BLOCKED, PathCheck
 from .probes import Probe, is_in_zone
 from .targets import Target
@@ -86,13 +87,13 @@ def preventions(
 def reached_obstacles(probes: Sequence[Probe], obstacles: Mapping[str, sitk.Image]) -> list[str]:
     """Which obstacles the zones reach, and how much of them."""
     texts = []
+    corners = np.array(np.meshgrid(*zip(*_box(probes), strict=True))).reshape(3, -1).T
     for name, mask in obstacles.items():
-        k, j, i = np.nonzero(sitk.GetArrayViewFromImage(mask))
-        centers = frames.index_to_ras(mask, np.stack([i, j, k], axis=1))
-        lower, upper = _box(probes)
-        centers = centers[np.all((centers >= lower) & (centers <= upper), axis=1)]
-        if not len(centers):
-            continue
+        try:
+            near = frames.crop_around_points(mask, corners, 0.0)
+        except GeometryError:
+            continue  # the zones lie beside its grid
+        centers = frames.voxel_centers(near)
         reached = int(is_in_zone(probes, centers).sum())
         if reached:
             volume_ml = reached * float(np.prod(mask.GetSpacing())) / 1000.0

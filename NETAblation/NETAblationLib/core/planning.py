@@ -286,9 +286,7 @@ def _checked(
                 f"{name}: lies beside the planning image ({frames.describe_grid(mask)}; "
                 f"{frames.describe_grid(image)}): check the frame of reference"
             )
-    k, j, i = np.nonzero(sitk.GetArrayViewFromImage(masks["tumor"]))
-    centers = frames.index_to_ras(masks["tumor"], np.stack([i, j, k], axis=1))
-    if not frames.is_inside(image, centers).all():
+    if not frames.is_inside(image, frames.voxel_centers(masks["tumor"])).all():
         raise GeometryError("tumor: a part of it lies outside the planning image: check the frame of reference")
     return masks
 

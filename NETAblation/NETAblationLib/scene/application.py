@@ -60,45 +60,45 @@ _WRITER_TYPES = (
 class HeadlessApplication:
     """Stands in for `slicer.app`: logic, file manager, paths; nothing that needs a window."""
 
-    applicationName = "Slicer libraries without the application"  # noqa: N815 - Slicer's name
+    applicationName = "Slicer libraries without the application"
 
     def __init__(self, application_logic: Any, modules: SimpleNamespace) -> None:
         """Forward to `application_logic` and to the logics in `modules`."""
         self._application_logic = application_logic
         self._io_manager = HeadlessIOManager(application_logic, modules)
 
-    def applicationLogic(self) -> Any:  # noqa: N802 - Slicer's name, as below
+    def applicationLogic(self) -> Any:
         """The real vtkSlicerApplicationLogic."""
         return self._application_logic
 
-    def coreIOManager(self) -> HeadlessIOManager:  # noqa: N802
+    def coreIOManager(self) -> HeadlessIOManager:
         """What loads and saves files."""
         return self._io_manager
 
-    ioManager = coreIOManager  # noqa: N815
+    ioManager = coreIOManager
 
-    def mrmlScene(self) -> Any:  # noqa: N802
+    def mrmlScene(self) -> Any:
         """The scene."""
         return self._application_logic.GetMRMLScene()
 
-    def layoutManager(self) -> None:  # noqa: N802
+    def layoutManager(self) -> None:
         """None: there are no views on a screen."""
 
-    def processEvents(self) -> None:  # noqa: N802
+    def processEvents(self) -> None:
         """Nothing waits: there is no event loop."""
 
-    def pauseRender(self) -> None:  # noqa: N802
+    def pauseRender(self) -> None:
         """Nothing to pause: pictures are drawn on demand."""
 
-    def resumeRender(self) -> None:  # noqa: N802
+    def resumeRender(self) -> None:
         """Nothing to resume."""
 
-    def testingEnabled(self) -> bool:  # noqa: N802
+    def testingEnabled(self) -> bool:
         """True: no dialog may wait for an answer."""
         return True
 
     @property
-    def temporaryPath(self) -> str:  # noqa: N802
+    def temporaryPath(self) -> str:
         """Folder for files of this process; removed at its end."""
         return str(self._application_logic.GetTemporaryPath())
 
@@ -126,7 +126,7 @@ class HeadlessIOManager:
     def _scene(self) -> Any:
         return self._application_logic.GetMRMLScene()
 
-    def fileType(self, file_name: str | os.PathLike[str]) -> str:  # noqa: N802
+    def fileType(self, file_name: str | os.PathLike[str]) -> str:
         """Which kind of file this is, by its ending; "NoFile" where unknown."""
         lower = str(file_name).lower()
         for kind, endings in _FILE_TYPES:
@@ -134,7 +134,7 @@ class HeadlessIOManager:
                 return kind
         return "NoFile"
 
-    def loadNodes(  # noqa: N802
+    def loadNodes(
         self,
         file_type: str,
         properties: Properties,
@@ -195,26 +195,26 @@ class HeadlessIOManager:
         self._scene.RemoveNode(node)
         return None
 
-    def fileWriterFileType(self, node: Any, _file_format: str = "") -> str:  # noqa: N802
+    def fileWriterFileType(self, node: Any, _file_format: str = "") -> str:
         """The kind of file this node is written to; "NoFile" where it cannot be."""
         for class_name, kind in _WRITER_TYPES:
             if node.IsA(class_name):
                 return kind
         return "NoFile"
 
-    def fileWriterExtensions(self, node: Any) -> list[str]:  # noqa: N802
+    def fileWriterExtensions(self, node: Any) -> list[str]:
         """The formats a node can be written in, as "Name (.ending)"."""
         storage = self._new_storage_node(node, self._scene)
         formats = storage.GetSupportedWriteFileTypes()
         return [formats.GetValue(i) for i in range(formats.GetNumberOfValues())]
 
-    def extractKnownExtension(self, file_name: str, node: Any) -> str:  # noqa: N802
+    def extractKnownExtension(self, file_name: str, node: Any) -> str:
         """The longest ending of `file_name` that this node can be written with, with its dot."""
         to_extension = slicer.vtkDataFileFormatHelper.GetFileExtensionFromFormatString
         known = (to_extension(name) for name in self.fileWriterExtensions(node))
         return max((ending for ending in known if file_name.endswith(ending)), key=len, default="")
 
-    def saveNodes(self, file_type: str, properties: Properties, user_messages: Any = None) -> bool:  # noqa: N802
+    def saveNodes(self, file_type: str, properties: Properties, user_messages: Any = None) -> bool:
         """Write a node (properties["nodeID"]) or the whole scene to properties["fileName"]."""
         file_name = str(properties["fileName"])
         os.makedirs(os.path.dirname(os.path.abspath(file_name)), exist_ok=True)
@@ -244,7 +244,7 @@ class HeadlessIOManager:
             return _fail(user_messages, f"the folder {absolute} is not empty")
         return bool(scene.SaveSceneToSlicerDataBundleDirectory(absolute, None, user_messages))
 
-    def exportNodes(  # noqa: N802
+    def exportNodes(
         self,
         node_ids: Sequence[str],
         file_names: Sequence[str],

@@ -48,6 +48,9 @@ from .terminology import term
 #: well below the control spacing of registrations of the liver (20 to 50 mm). User-set.
 _SAMPLING_MM = 4.0
 
+#: The lesion that is worked on, an attribute of the segmentation before ablation.
+_CURRENT_LESION = "NETAblation.CurrentLesion"
+
 PLANNED_ZONE_OPACITY = 0.28
 _ZONE_OPACITY = 0.35
 _LIVER_OPACITY = 0.16
@@ -218,6 +221,17 @@ class CaseScene:
                 first.get("mam"),
             )
         return found
+
+    @property
+    def current_lesion(self) -> str:
+        """The id of the lesion that is worked on; the first one where none was chosen, empty where there is none."""
+        ids = [*segmentations.segment_ids(self.before, "tumor"), *segmentations.segment_ids(self.before, "lesion")]
+        chosen = self.before.GetAttribute(_CURRENT_LESION) or ""
+        return chosen if chosen in ids else next(iter(ids), "")
+
+    @current_lesion.setter
+    def current_lesion(self, lesion_id: str) -> None:
+        self.before.SetAttribute(_CURRENT_LESION, lesion_id or None)
 
     def planning_image(self) -> sitk.Image:
         """The planning image; raises InputError where there is none."""

@@ -1,0 +1,60 @@
+"""One or two images of the case in the slice views: side by side and linked, and centered on a place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+
+from ..core import frames
+
+#: The slice views of Slicer's layout with two views beside each other.
+_LEFT, _RIGHT = "Red", "Yellow"
+
+
+def show_side_by_side(first: Any, second: Any) -> None:
+    """Show two volumes beside each other in axial views that move together."""
+    _set_layout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+    shown = {_LEFT: first, _RIGHT: second}
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        volume = shown.get(composite.GetLayoutName())
+        if volume is not None:
+            # Unlinked while the images are set: a linked view would hand its own image to the other.
+            composite.SetLinkedControl(False)
+            composite.SetHotLinkedControl(False)
+            composite.SetBackgroundVolumeID(volume.GetID())
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        if node.GetLayoutName() in shown:
+            node.SetOrientation("Axial")
+    left = next((n for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetLayoutName() == _LEFT), None)
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        if left is not None and node.GetLayoutName() == _RIGHT:
+            node.GetSliceToRAS().DeepCopy(left.GetSliceToRAS())
+            node.SetFieldOfView(*left.GetFieldOfView())
+            node.UpdateMatrices()
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        if composite.GetLayoutName() in shown:
+            composite.SetLinkedControl(True)
+            composite.SetHotLinkedControl(True)
+
+
+def show_one(volume: Any) -> None:
+    """Show one volume in all slice views, each with its own orientation, and the 3D view."""
+    _set_layout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.SetOrientationToDefault()
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(volume.GetID())
+
+
+def center_slices(point_ras_mm: npt.ArrayLike) -> None:
+    """Bring a place, (3,) in RAS mm, into the middle of all slice views."""
+    (point,) = frames.as_points(np.asarray([point_ras_mm], float), "the place to center")
+    slicer.modules.markups.logic().JumpSlicesToLocation(*point.tolist(), True)
+
+
+def _set_layout(layout: int) -> None:
+    for node in slicer.util.getNodesByClass("vtkMRMLLayoutNode"):
+        node.SetViewArrangement(layout)

@@ -1,0 +1,41 @@
+"""The arrangements of views, given to Slicer's own layout node and layout logic."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+import slicer
+
+from NETAblationLib.scene import layouts
+
+
+@pytest.fixture
+def layout_node(scene):
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
+
+
+def test_without_a_layout_node_nothing_happens(scene):
+    assert not layouts.set_layout(layouts.PLANNING)
+
+
+@pytest.mark.parametrize("name", [layouts.PLANNING, layouts.FUSION, layouts.MARGIN])
+def test_slicer_takes_the_description(layout_node, name):
+    logic = slicer.vtkMRMLLayoutLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    assert layouts.set_layout(name)
+    assert layouts.set_layout(name)
+    assert logic.GetLayoutNode() is layout_node
+    assert layout_node.GetCurrentLayoutDescription() == layouts.layout_description(name)
+    shown = logic.GetViewNodes()
+    tags = {shown.GetItemAsObject(n).GetSingletonTag() for n in range(shown.GetNumberOfItems())}
+    described = {
+        view.get("singletontag") for view in ElementTree.fromstring(layouts.layout_description(name)).iter("view")
+    }
+    assert tags == described
+    assert {"Red", "Yellow", "Green"} <= tags
+
+
+def test_an_unknown_layout_is_refused(scene):
+    with pytest.raises(KeyError):
+        layouts.set_layout("theater")
