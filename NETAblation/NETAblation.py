@@ -349,9 +349,13 @@ def _millimeters(value) -> str:
 class NETAblationTest(ScriptedLoadableModuleTest):
     """Run from Slicer's "Reload and Test"."""
 
+    def setUp(self):
+        """Begin with an empty scene."""
+        slicer.mrmlScene.Clear()
+
     def runTest(self):
         """Begin a case with the small digital patient."""
-        slicer.mrmlScene.Clear()
+        self.setUp()
         self.test_caseBegins()
 
     def test_caseBegins(self):

@@ -12,15 +12,21 @@ from typing import Any
 
 import pytest
 
+from NETAblationLib.scene.startup import is_inside_application
+
 _MODULES = Path(__file__).resolve().parents[2] / "NETAblation"
 
-try:
-    from support.qt_stand_ins import install
+_REASON = ""
+if is_inside_application():
+    _STAND_INS = False
+else:
+    _STAND_INS = True
+    try:
+        from support.qt_stand_ins import install
 
-    install()
-    _REASON = ""
-except ImportError as error:
-    _REASON = f"Qt cannot start here: {error}"
+        install()
+    except ImportError as error:
+        _REASON = f"Qt cannot start here: {error}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,7 +64,8 @@ def no_error_in_slots(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(sys, "excepthook", keep)
     monkeypatch.setattr(sys, "unraisablehook", lambda hook: keep(hook.exc_type, hook.exc_value, hook.exc_traceback))
-    monkeypatch.setattr(slicer.app, "_is_testing", False)
+    if _STAND_INS:
+        monkeypatch.setattr(slicer.app, "_is_testing", False)
     monkeypatch.setattr(slicer.util, "tryWithErrorDisplay", remember)
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_args, **_named: errors.append(text))
     yield errors
@@ -91,21 +98,24 @@ def panel(scene: Any) -> Iterator[Callable[[str], Any]]:
     """`panel("NETAblationProbes")`: the module's widget, set up and entered on the empty scene."""
     import slicer
 
-    from support.qt_stand_ins.application import load_module, unload_widget
-
     opened = []
 
     def open_panel(name: str) -> Any:
-        module = load_module(_MODULES / f"{name}.py")
-        opened.append(module)
+        if _STAND_INS:
+            from support.qt_stand_ins.application import load_module
+
+            opened.append(load_module(_MODULES / f"{name}.py"))
         slicer.util.mainWindow().moduleSelector().selectModule(name)
         slicer.app.processEvents()
-        return module.widgetRepresentation().self()
+        return slicer.util.getModuleWidget(name)
 
     yield open_panel
-    for module in opened:
-        unload_widget(module)
-    slicer.util.mainWindow().moduleSelector().__dict__["_selected"] = ""
+    if _STAND_INS:
+        from support.qt_stand_ins.application import unload_widget
+
+        for module in opened:
+            unload_widget(module)
+        slicer.util.mainWindow().moduleSelector().__dict__["_selected"] = ""
     slicer.app.processEvents()
 
 
