@@ -1,8 +1,7 @@
 """Module "NET Probes": devices, virtual probes under the hand, and the automatic plan."""
 
-from typing import Annotated, Optional
+from typing import Annotated
 
-import ctk  # noqa: F401  (widgets of the .ui)
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -20,26 +19,28 @@ from NETAblationLib.core.trajectories import Trajectory
 from NETAblationLib.scene import needle_views, probe_words, skin_entries
 from NETAblationLib.scene.plan_requests import content_of, plan_and_alternatives, rate_skin
 from NETAblationLib.scene.probe_editing import GRADE_COLORS, ProbeEditing, ProbeRow
+from NETAblationLib.widgets.long_work import LongWork
 from NETAblationLib.widgets.panel import Panel
 
 #: Alternatives that are looked for beside the plan with the fewest punctures.
 ALTERNATIVE_COUNT = 3
 #: Columns of the table of probes.
-NAME, SETTING, DEPTH, ANGLES, PATH, LOCKED, SHOWN = range(7)
+PATH, LOCKED, SHOWN = 1, 5, 6
 
 
 class NETAblationProbes(ScriptedLoadableModule):
     """What Slicer shows of the module."""
 
     def __init__(self, parent):
+        """Describe the module."""
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("NET Probes")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "NET Ablation")]
         self.parent.dependencies = ["Markups", "Models"]
         self.parent.contributors = ["NETAblation contributors"]
         self.parent.helpText = _(
-            "Places virtual ablation probes for one lesion: by hand, each with two clicks (target, skin), or all at once "
-            "with Plan. Drag either end of a probe; its zone, the coverage, the predicted margin and the check of its "
+            "Places virtual ablation probes for one lesion: by hand, each with two clicks (target, skin), or all at "
+            "once with Plan. Drag either end of a probe; its zone, the coverage, the predicted margin and the check of its "
             "path follow. Research software, not a medical device."
         )
         self.parent.acknowledgementText = _("Each device's zones come with their source; see the panel.")
@@ -68,10 +69,12 @@ class NETAblationProbesLogic(ScriptedLoadableModuleLogic):
     """Where a plan goes to: files and navigation systems."""
 
     def __init__(self):
+        """Read the catalogue of devices."""
         ScriptedLoadableModuleLogic.__init__(self)
         self.catalogue = load_catalogue()
 
     def getParameterNode(self):
+        """The choices of the panel in the scene."""
         return NETAblationProbesParameterNode(super().getParameterNode())
 
     def saveTable(self, rows: list[ProbeRow], path: str) -> None:
@@ -94,24 +97,28 @@ class NETAblationProbesLogic(ScriptedLoadableModuleLogic):
 class NETAblationProbesWidget(Panel):
     """The panel."""
 
-    parameterNodeClass = NETAblationProbesParameterNode
+    logicClass = NETAblationProbesLogic
 
     # Set up
 
     def setupPanel(self) -> None:
         """Fill the lists and connect the controls."""
-        self.logic = NETAblationProbesLogic()
-        self.editing: Optional[ProbeEditing] = None
+        self.editing: ProbeEditing | None = None
         self.plans = ()
         self._failed = None
+        self._toolTips = {button.name: button.toolTip for button in self._buttons()}
         self._isFilling = False
         self._showTimer = qt.QTimer()
         self._showTimer.singleShot = True
         self._showTimer.interval = 0
+        # Many steps of a drag in one showing.
         self._showTimer.connect("timeout()", self.showProbes)
+        self.ui.deviceComboBox.blockSignals(True)
         for device in self.logic.catalogue.values():
             if device.is_plannable:
                 self.ui.deviceComboBox.addItem(f"{device.modality}: {device.model}", device.id)
+        self.ui.deviceComboBox.blockSignals(False)
+        self._fillSettings()
         self._setUpTables()
         ui = self.ui
         ui.deviceComboBox.connect("currentIndexChanged(int)", self.onDeviceChosen)
@@ -134,12 +141,30 @@ class NETAblationProbesWidget(Panel):
         ui.csvButton.connect("clicked()", self.onSaveTable)
         ui.markupsButton.connect("clicked()", self.onSaveLines)
         ui.sendButton.connect("clicked()", self.onSend)
-        self.shortcut("Ctrl+P", self._pressing(ui.planButton))
-        self.shortcut("Ctrl+N", lambda: ui.placeProbeButton.enabled and ui.placeProbeButton.toggle())
-        self.shortcut("Ctrl+D", self._pressing(ui.duplicateButton))
-        self.shortcut("Del", self._pressing(ui.deleteButton))
-        self.shortcut("Ctrl+Z", self._pressing(ui.undoButton))
-        self.shortcut("Ctrl+E", lambda: ui.needleButton.enabled and ui.needleButton.toggle())
+        self.addShortcut("Ctrl+P", self._pressing(ui.planButton))
+        self.addShortcut("Ctrl+N", lambda: ui.placeProbeButton.enabled and ui.placeProbeButton.toggle())
+        self.addShortcut("Ctrl+D", self._pressing(ui.duplicateButton))
+        self.addShortcut("Del", self._pressing(ui.deleteButton))
+        self.addShortcut("Ctrl+Z", self._pressing(ui.undoButton))
+        self.addShortcut("Ctrl+E", lambda: ui.needleButton.enabled and ui.needleButton.toggle())
+
+    def _buttons(self) -> list:
+        ui = self.ui
+        return [
+            ui.planButton,
+            ui.usePlanButton,
+            ui.placeProbeButton,
+            ui.settingButton,
+            ui.duplicateButton,
+            ui.deleteButton,
+            ui.undoButton,
+            ui.adoptButton,
+            ui.needleButton,
+            ui.skinButton,
+            ui.csvButton,
+            ui.markupsButton,
+            ui.sendButton,
+        ]
 
     def _pressing(self, button):
         return lambda: button.enabled and button.click()
@@ -148,9 +173,9 @@ class NETAblationProbesWidget(Panel):
         for table, labels in (
             (
                 self.ui.probesTable,
-                [_("Probe"), _("Setting"), _("Depth, mm"), _("Angles"), _("Path"), _("Lock"), _("Show")],
+                [_("Probe"), _("Path"), _("Setting"), _("mm"), _("Angles"), _("Lock"), _("Show")],
             ),
-            (self.ui.plansTable, [_("Plan"), _("Probes"), _("Ablations"), _("Margin, mm"), _("Liver, mL")]),
+            (self.ui.plansTable, [_("Plan"), _("Probes"), _("Zones"), _("Margin"), _("Liver")]),
         ):
             table.setColumnCount(len(labels))
             table.setHorizontalHeaderLabels(labels)
@@ -161,6 +186,7 @@ class NETAblationProbesWidget(Panel):
 
     def cleanup(self) -> None:
         """Called when the application closes."""
+        self._showTimer.stop()
         self._stopEditing()
         super().cleanup()
 
@@ -185,7 +211,9 @@ class NETAblationProbesWidget(Panel):
         wanted = None
         if self.case is not None and self.lesionId in self.case.lesions:
             wanted = self.lesionId
-        has = None if self.editing is None or self.editing.is_stopped else self.editing.lesion_id
+        if self.editing is not None and self.editing.is_stopped:
+            self._stopEditing()
+        has = None if self.editing is None else self.editing.lesion_id
         if wanted == has:
             return
         self._stopEditing()
@@ -203,8 +231,6 @@ class NETAblationProbesWidget(Panel):
 
     def _showChoices(self) -> None:
         """The choices of the parameter node in the lists; the first device where there is none yet."""
-        if self.parameterNode is None:
-            return
         devices, settings = self.ui.deviceComboBox, self.ui.settingComboBox
         index = max(devices.findData(self.parameterNode.device), 0)
         if devices.currentIndex != index or settings.count == 0:
@@ -232,11 +258,15 @@ class NETAblationProbesWidget(Panel):
         return {"device": self._device().id, "setting": settings.itemData(settings.currentIndex)}
 
     def onDeviceChosen(self, _index: int) -> None:
+        """Another device was chosen: its settings are offered."""
+        if self.parameterNode is None:
+            return
         self._fillSettings()
         self.parameterNode.device = self._device().id
         self.onSettingChosen(0)
 
     def onSettingChosen(self, _index: int) -> None:
+        """Another setting was chosen: its source is shown."""
         self.parameterNode.setting = self._choice()["setting"]
         self._showSource()
 
@@ -257,28 +287,23 @@ class NETAblationProbesWidget(Panel):
 
     def _measureLazily(self) -> None:
         """Prepare measuring in the background where there are probes and it is not done; once for each content."""
-        if self.editing is None or self.longWork.isRunning or not self.editing.rows or self._task() is not None:
+        if self.editing is None or LongWork.busyWith() or not self.editing.rows or self._task() is not None:
             return
         attempted = (self.parameterNode.marginMm, content_of(self.case, self.editing.lesion_id))
         if attempted == self._failed or self.case.liver_mask() is None:
             return
         self._failed = attempted
         request, editing = self._request(), self.editing
-        self.longWork.start(
+        self.startWork(
+            _("Measuring the probes"),
             request.prepared,
             lambda task: self._whenSame(editing, lambda: editing.use(task, request)),
-            self._showFailure,
         )
 
     def _whenSame(self, editing: ProbeEditing, act) -> None:
         """Do something with what was worked out, unless another lesion was chosen meanwhile."""
         if self.editing is editing and not editing.is_stopped:
-            with self.attempt(_("What was worked out does not fit the case any more.")):
-                act()
-        self.refresh()
-
-    def _showFailure(self, error: Exception) -> None:
-        self.ui.numbersLabel.text = _("Not measured: {reason}").format(reason=error)
+            act()
 
     def onPlan(self) -> None:
         """Place probes for tumor and margin."""
@@ -286,7 +311,8 @@ class NETAblationProbesWidget(Panel):
             editing, request, task = self.editing, self._request(), self._task()
             editing.cancel_placing()
             locked, count = editing.locked_probes, ALTERNATIVE_COUNT if self.parameterNode.alternatives else 0
-            self.longWork.start(
+            self.startWork(
+                _("Planning"),
                 lambda progress: plan_and_alternatives(request, task, locked, count, progress),
                 lambda found: self._whenSame(editing, lambda: self._onPlanned(request, *found)),
             )
@@ -328,7 +354,7 @@ class NETAblationProbesWidget(Panel):
         """All probes of the lesion."""
         return () if self.editing is None else self.editing.rows
 
-    def chosenRow(self) -> Optional[ProbeRow]:
+    def chosenRow(self) -> ProbeRow | None:
         """The chosen probe."""
         rows, number = self.rows(), self.ui.probesTable.currentRow()
         return rows[number] if 0 <= number < len(rows) else None
@@ -367,8 +393,8 @@ class NETAblationProbesWidget(Panel):
             margin = self.editing.task.target.margin_mm
             plan = self.editing.plan
             self.ui.numbersLabel.text = probe_words.numbers_in_words(self.editing.coverage, plan, margin)
-        elif self.editing.rows and not self.ui.numbersLabel.text.startswith(_("Not measured")):
-            self.ui.numbersLabel.text = _("Not measured yet.")
+        else:
+            self.ui.numbersLabel.text = _("Not measured yet.") if self.editing.rows else ""
 
     def _showChosen(self) -> None:
         row = self.chosenRow()
@@ -473,7 +499,7 @@ class NETAblationProbesWidget(Panel):
                     editing.use(found[0], request)
                 skin_entries.show_skin(editing.case, editing.lesion_id, found[1])
 
-            self.longWork.start(rated, lambda found: self._whenSame(editing, lambda: show(found)))
+            self.startWork(_("Rating the skin"), rated, lambda found: self._whenSame(editing, lambda: show(found)))
 
     # Export
 
@@ -504,34 +530,35 @@ class NETAblationProbesWidget(Panel):
     def showAllowed(self) -> None:
         """Enable what can be done; the others say why not."""
         ui, rows, chosen = self.ui, self.rows(), self.chosenRow()
-        noLesion = "" if self.editing is not None else _("Choose a lesion first.")
+        noLesion = "" if self.editing is not None else _("choose a lesion first")
         noLiver = noLesion or self._whyNoLiver()
-        noProbe = noLesion or ("" if rows else _("There is no probe yet."))
-        noChosen = noProbe or ("" if chosen is not None else _("Choose a probe in the table."))
+        noProbe = noLesion or ("" if rows else _("there is no probe yet"))
+        noChosen = noProbe or ("" if chosen is not None else _("choose a probe in the table"))
         undo = "" if self.editing is None else self.editing.undo_text
         line = ui.lineSelector.currentNode()
         plan = self.plans and ui.plansTable.currentRow() >= 0
-        for button, reason in (
-            (ui.planButton, noLiver),
-            (ui.usePlanButton, noLesion or ("" if plan else _("Choose a plan in the table."))),
-            (ui.placeProbeButton, noLesion),
-            (ui.settingButton, noChosen),
-            (ui.duplicateButton, noChosen),
-            (ui.deleteButton, noChosen),
-            (ui.undoButton, noLesion or ("" if undo else _("There is nothing to undo."))),
-            (ui.adoptButton, noLesion or ("" if line is not None else _("Choose a line that was drawn."))),
-            (ui.needleButton, noChosen),
-            (ui.skinButton, noLiver),
-            (ui.csvButton, noProbe),
-            (ui.markupsButton, noProbe),
-            (ui.sendButton, noProbe),
-        ):
-            self.allow(button, reason)
+        reasons = (
+            noLiver,
+            noLesion or ("" if plan else _("choose a plan in the table")),
+            noLesion,
+            noChosen,
+            noChosen,
+            noChosen,
+            noLesion or ("" if undo else _("there is nothing to undo")),
+            noLesion or ("" if line is not None else _("choose a line that was drawn")),
+            noChosen,
+            noLiver,
+            noProbe,
+            noProbe,
+            noProbe,
+        )
+        for button, reason in zip(self._buttons(), reasons, strict=True):
+            self.allow(button, self._toolTips[button.name], reason)
 
     def _whyNoLiver(self) -> str:
         if self.case.volume is None:
-            return _("Choose the planning image first.")
-        return "" if self.case.liver_model is not None else _("Segment the liver first.")
+            return _("choose the planning image first")
+        return "" if self.case.liver_model is not None else _("segment the liver first")
 
 
 class NETAblationProbesTest(ScriptedLoadableModuleTest):

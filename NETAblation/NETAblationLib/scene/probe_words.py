@@ -15,15 +15,15 @@ GRADE_SYMBOLS = {"free": "\u25cf", "tight": "\u25b2", "blocked": "\u2716"}
 
 
 def cells_of(row: ProbeRow) -> tuple[str, ...]:
-    """A probe's row without its marks: name, setting, depth, angles and path."""
+    """A probe's row without its marks: name (without the lesion's), path, setting, depth in mm and angles."""
     way = row.trajectory
     in_plane = "\u2013" if way.in_plane_angle_deg is None else f"{way.in_plane_angle_deg:.0f}\u00b0"
     return (
-        row.name,
+        row.name.rpartition(" probe ")[2] if " probe " in row.name else row.name,
+        path_in_words(row.check),
         row.setting,
         f"{way.depth_from_skin_mm if row.check is None else row.check.length_mm:.0f}",
         f"{in_plane} / {way.cranio_caudal_angle_deg:.0f}\u00b0",
-        path_in_words(row.check),
     )
 
 
