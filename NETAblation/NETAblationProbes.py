@@ -40,8 +40,8 @@ class NETAblationProbes(ScriptedLoadableModule):
         self.parent.contributors = ["NETAblation contributors"]
         self.parent.helpText = _(
             "Places virtual ablation probes for one lesion: by hand, each with two clicks (target, skin), or all at "
-            "once with Plan. Drag either end of a probe; its zone, the coverage, the predicted margin and the check of its "
-            "path follow. Research software, not a medical device."
+            "once with Plan. Drag either end of a probe; its zone, the coverage, the predicted margin and the check of "
+            "its path follow. Research software, not a medical device."
         )
         self.parent.acknowledgementText = _("Each device's zones come with their source; see the panel.")
 

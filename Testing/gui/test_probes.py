@@ -190,3 +190,9 @@ def test_a_failed_send_is_told(opened, dialogs):
     settle(opened)
     opened.ui.sendButton.click()
     assert any("address" in text for text in dialogs.shown)
+
+
+def test_self_test_of_the_module(widget):
+    import NETAblationProbes
+
+    NETAblationProbes.NETAblationProbesTest().runTest()

@@ -286,7 +286,10 @@ class ProbeEditing:
             for line in self._lines:
                 self._ignore(line)
             self.case.replace_plan(self.lesion_id, plan)
-            for number, line in enumerate(self.case.lesions[self.lesion_id].probe_lines):
+            lesion = self.case.lesions[self.lesion_id]
+            for number, line in enumerate(lesion.probe_lines):
+                # The scene never gives a name twice, even after its node is gone.
+                line.SetName(f"{lesion.name} probe {number + 1}")
                 self._mark(line, number < plan.locked_count)
         self._read()
         self._on_change()
