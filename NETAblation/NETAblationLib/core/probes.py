@@ -233,15 +233,20 @@ def zone_surface(probes: Sequence[Probe], spacing_mm: float = _SURFACE_SPACING_M
     reach = np.array([0.5 * max(a.short_axis_mm, a.long_axis_mm) for a in ablations])[:, None] + 2 * spacing_mm
     lower, upper = (centers - reach).min(axis=0), (centers + reach).max(axis=0)
     size = np.ceil((upper - lower) / spacing_mm).astype(int) + 1
-    k, j, i = np.indices(size[::-1]).reshape(3, -1)
-    nodes = lower + spacing_mm * np.stack([i, j, k], axis=1)
-    field = np.full(len(nodes), np.inf)
+    # A zone is looked at in its own box: what lies beyond is outside of it, however far.
+    field = np.full(size[::-1], 2 * spacing_mm, dtype=np.float32)
     for probe in probes:
         for ablation in probe.ablations:
+            near = 0.5 * max(ablation.short_axis_mm, ablation.long_axis_mm) + spacing_mm
+            first = np.floor((np.array(ablation.center_ras_mm) - near - lower) / spacing_mm).astype(int)
+            last = np.ceil((np.array(ablation.center_ras_mm) + near - lower) / spacing_mm).astype(int) + 1
+            box = tuple(slice(*ends) for ends in zip(first[::-1].tolist(), last[::-1].tolist(), strict=True))
+            k, j, i = np.indices((last - first)[::-1]).reshape(3, -1)
+            nodes = lower + spacing_mm * (first + np.stack([i, j, k], axis=1))
             axial, beside = _along_and_beside(nodes, ablation, probe.direction)
             distance = near_distance_mm(axial, beside, ablation.long_axis_mm, ablation.short_axis_mm)
-            np.minimum(field, distance, out=field)
-    points, triangles = subvoxel.zero_level(field.reshape(size[::-1]).astype(np.float32))
+            field[box] = np.minimum(field[box], distance.reshape(field[box].shape))
+    points, triangles = subvoxel.zero_level(field)
     return Surface(lower + spacing_mm * points, triangles)
 
 

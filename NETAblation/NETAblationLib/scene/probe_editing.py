@@ -136,6 +136,11 @@ class ProbeEditing:
     # What there is
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is followed any more, such as after the scene was closed."""
+        return not self._scene_tags
+
+    @property
     def rows(self) -> tuple[ProbeRow, ...]:
         """All probes in their order."""
         checks = self._shown[1] or (None,) * len(self._probes)
@@ -281,7 +286,10 @@ class ProbeEditing:
             for line in self._lines:
                 self._ignore(line)
             self.case.replace_plan(self.lesion_id, plan)
-            for number, line in enumerate(self.case.lesions[self.lesion_id].probe_lines):
+            lesion = self.case.lesions[self.lesion_id]
+            for number, line in enumerate(lesion.probe_lines):
+                # The scene never gives a name twice, even after its node is gone.
+                line.SetName(f"{lesion.name} probe {number + 1}")
                 self._mark(line, number < plan.locked_count)
         self._read()
         self._on_change()
