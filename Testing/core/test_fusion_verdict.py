@@ -30,6 +30,7 @@ def test_more_of_any_sign_never_means_less_error(model):
     [
         ({}, GOOD, "near the lesion"),
         ({"is_near_lesion": False}, GOOD, "in the liver"),
+        ({"region": "body"}, DOUBTFUL, "whole body"),
         ({"bound_mm": 3.0}, DOUBTFUL, "3.0 mm"),
         ({"bound_mm": 7.0}, NOT_USABLE, "7.0 mm"),
         ({"correlation": 0.3}, DOUBTFUL, "same patient"),

@@ -48,7 +48,7 @@ from .fusion_quality import (
     stored_jacobian,
     volume_change,
 )
-from .fusion_verdict import Findings, Judgment, judge
+from .fusion_verdict import Findings, judge
 from .images import as_mask, image_hash
 from .progress import ProgressCallback, silent, span
 from .rigid import RigidResult, best_rigid_fit, register_rigid, rotation_degrees
@@ -442,7 +442,7 @@ def _result(
         liver_surface_distance_rigid_mm=None if agreements[0] is None else agreements[0].surface_distance_mm,
         liver_surface_distance_mm=None if agreements[1] is None else agreements[1].surface_distance_mm,
         usable_fraction=outcome.usable_fraction,
-        warnings=_warnings(judgment, region),
+        warnings=judgment.warnings,
         seconds=time.perf_counter() - started,
         parameters=settings.to_dict(),
         input_hashes=hashes,
@@ -486,15 +486,6 @@ def _excluded_errors(outcome: Outcome, bodies: _Bodies, exclude: Sequence[sitk.I
         in_moving_frame = offset_in(mask, bodies.fixed) is None
         errors.append(error_within(as_mask(mask), outcome, in_moving_frame=in_moving_frame))
     return tuple(errors)
-
-
-def _warnings(judgment: Judgment, region: str) -> tuple[str, ...]:
-    if region == "body":
-        return (
-            *judgment.warnings,
-            "No liver was given: the whole body was registered, which is less exact at the liver.",
-        )
-    return judgment.warnings
 
 
 def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform, float]:

@@ -64,6 +64,11 @@ class Judgment:
 def judge(found: Findings) -> Judgment:
     """The verdict: the worst of what is found. Enough landmarks replace the estimated error."""
     judgment = _judge_error(found)
+    if found.region == "body":
+        text = (
+            "No liver was given: the whole body was registered, which is less exact at the liver; the error is guessed."
+        )
+        judgment = judgment.with_limit(1, text)
     if found.reason_for_rigid is not None:
         text = f"The deformable part failed ({found.reason_for_rigid}): the rigid part alone is kept."
         judgment = judgment.with_limit(1, text)
