@@ -15,12 +15,17 @@ LESION = "NETAblation.Lesion"
 def create_node(class_name: str, name: str, provenance: Provenance, *, displayed: bool = True) -> Any:
     """Add a node with a unique name, default display nodes and an item in the subject hierarchy."""
     scene = slicer.mrmlScene
-    node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name))
+    # Slicer's counter of names does not forget nodes that were removed: what replaces one would be called "..._1".
+    node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name) if _is_taken(name) else name)
     describe(node, provenance)
     if displayed:
         node.CreateDefaultDisplayNodes()
     hierarchy_item(node)
     return node
+
+
+def _is_taken(name: str) -> bool:
+    return slicer.mrmlScene.GetFirstNodeByName(name) is not None
 
 
 def hierarchy_item(node: Any) -> int:
