@@ -34,10 +34,12 @@ def main(folder: Path) -> None:
 
     from NETAblationLib.core.phantom import make_patient
     from support import workflow
-    from support.qt_stand_ins.application import load_module
+    from support.qt_stand_ins.application import load_module, unload_widget
+
+    opened = []
 
     def open_panel(name: str) -> Any:
-        load_module(_MODULES / f"{name}.py")
+        opened.append(load_module(_MODULES / f"{name}.py"))
         slicer.util.mainWindow().moduleSelector().selectModule(name)
         return slicer.util.getModuleWidget(name)
 
@@ -53,9 +55,12 @@ def main(folder: Path) -> None:
     workflow.plan(user)
     _grab(user, "NETAblationProbes", folder / "panel-probes.png")
     workflow.measure(user, patient, _TREATED)
-    user.click("NETAblationMargins", "residualButton")
     _grab(user, "NETAblationMargins", folder / "panel-margins.png")
     _grab(user, "NETAblation", folder / "panel-home.png")
+    slicer.mrmlScene.Clear(False)
+    for module in opened:
+        unload_widget(module)
+    slicer.app.processEvents()
     print(f"{user.clicks} clicks; pictures are in {folder}")
 
 

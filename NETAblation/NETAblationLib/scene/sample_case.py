@@ -22,6 +22,9 @@ _IMAGES = {"portal": "Portal venous (sample)", "arterial": "Arterial (sample)", 
 #: Organs of the digital patient whose name differs from that of the kind of segment.
 _KINDS = {"vena_cava": "inferior_vena_cava", "bowel": "small_intestine", "kidneys": "kidney"}
 
+#: No organ at risk, or in another mask already.
+_LEFT_OUT = frozenset({"body", "skin", "fat", "muscle", "vessels"})
+
 
 @dataclass(frozen=True)
 class SampleNodes:
@@ -45,7 +48,7 @@ def add_sample(patient: DigitalPatient) -> SampleNodes:
     )
     for name in patient.masks:
         kind = _KINDS.get(name, name)
-        if kind in kinds() and kind != "body":
+        if kind in kinds() and name not in _LEFT_OUT:
             segmentations.add_segment(anatomy, patient.masks[name], kind)
     anatomy.GetDisplayNode().SetVisibility(False)
     return SampleNodes(**images, anatomy=anatomy)
