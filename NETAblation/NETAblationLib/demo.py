@@ -26,7 +26,7 @@ from .core.fusion import FusionResult, fuse, write_transform
 from .core.images import write_image
 from .core.lesions import LesionSegmentation, segment_lesion
 from .core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
-from .core.margins import MarginResult, measure_margin
+from .core.margins import MarginResult, in_doubt, measure_margin
 from .core.phantom import DigitalPatient, PhantomLesion, make_patient
 from .core.planning import plan_probes
 from .core.plans import Plan
@@ -113,6 +113,7 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
             fixed_to_moving=fusion.transform,
             registration_error_mm=_error_near(fusion, number, len(tumors)),
         )
+        margin = in_doubt(margin, fusion.verdict)
         likely = _likely(margin, liver, fusion)
         treated.append(_Treated(truth, tumors[number], plans[number], zones[number], margin, likely))
     _write_results(out, treated)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -20,7 +22,7 @@ from NETAblationLib.core.errors import (
     GeometryError,
     InputError,
 )
-from NETAblationLib.core.margins import MarginResult, measure_margin
+from NETAblationLib.core.margins import MarginResult, in_doubt, measure_margin
 from support.shapes import ellipsoid, grid, half_space, mask_of, rotation, sphere, union
 
 ISO, THREE, FIVE = (1.0, 1.0, 1.0), (0.75, 0.75, 3.0), (0.75, 0.75, 5.0)
@@ -356,3 +358,26 @@ def test_a_zone_beside_the_tumor_is_pointed_out():
     result = measure_margin(mask_of(sphere((-12, 0, 0), 5.0), image), mask_of(sphere((12, 0, 0), 6.0), image))
     assert any("does not touch the tumor" in text for text in result.warnings)
     assert result.verdict == "not reached"
+
+
+@pytest.mark.parametrize(("fusion", "word"), [("good", "reached"), ("", "reached"), (None, "reached")])
+def test_a_margin_is_reached_through_a_good_fusion(fusion, word):
+    assert in_doubt(reached(), fusion).verdict == word
+
+
+@pytest.mark.parametrize("fusion", ["doubtful", "not usable"])
+def test_a_margin_is_uncertain_through_another_fusion(fusion):
+    result = in_doubt(reached(), fusion)
+    assert result.verdict == "uncertain"
+    assert f"but the fusion is {fusion}" in result.reason
+    assert result.mam_mm == reached().mam_mm
+    short = dataclasses.replace(reached(), verdict="not reached")
+    assert in_doubt(short, fusion) is short
+
+
+@functools.cache
+def reached():
+    around = grid((-25, -25, -25), (25, 25, 25), (1.5, 1.5, 1.5))
+    result = measure_margin(*(mask_of(sphere((0, 0, 0), radius), around) for radius in (8, 18)))
+    assert result.verdict == "reached"
+    return result

@@ -58,3 +58,13 @@ def test_slices_turn_to_the_probe_and_back(scene):
 def test_no_direction_is_refused():
     with pytest.raises(GeometryError):
         needle_frames(TIP, TIP)
+
+
+def test_a_scene_with_a_slice_along_a_needle_can_be_opened(scene, tmp_path):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
+    node.GetSliceToRAS().SetElement(0, 1, 0.5)
+    node.UpdateMatrices()
+    assert node.GetOrientation() == "Reformat"
+    storage.save_scene(tmp_path / "free.mrb")
+    slicer.mrmlScene.Clear(False)
+    storage.load_scene(tmp_path / "free.mrb")

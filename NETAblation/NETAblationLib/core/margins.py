@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ import SimpleITK as sitk
 from . import frames
 from .carry import carry_field, require_3d
 from .errors import EmptyMaskError, FormatError, GeometryError, InputError
+from .fusion_verdict import GOOD
 from .margin_directions import margin_by_direction, weighted_percentile
 from .progress import ProgressCallback, silent
 from .residuals import Residual, residual_margin, residual_tumor, sample_neighborhoods, shell_coverage_fraction
@@ -385,6 +386,16 @@ def _verdict(
         return "uncertain", f"{figures}: the difference is within {source} of {band_mm:.1f} mm"
     word = "reached" if mam_mm > margin_mm else "not reached"
     return word, f"{figures}, by more than {source} of {band_mm:.1f} mm"
+
+
+def in_doubt(result: MarginResult, fusion_verdict: str | None) -> MarginResult:
+    """The result as far as its fusion holds: "reached" through a fusion that is not called good becomes "uncertain".
+
+    `fusion_verdict` is that of :mod:`.fusion_verdict`; None or empty where both images share a frame or it is unknown.
+    """
+    if result.verdict != "reached" or fusion_verdict in (None, "", GOOD):
+        return result
+    return replace(result, verdict="uncertain", reason=f"{result.reason}; but the fusion is {fusion_verdict}")
 
 
 def _hashes(**fields: SmoothField | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ import slicer
 from ..core.errors import InputError
 from ..core.margin_directions import direction_text
 from ..core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
-from ..core.margins import DEFAULT_MARGIN_MM, MarginResult, measure_margin
+from ..core.margins import DEFAULT_MARGIN_MM, MarginResult, in_doubt, measure_margin
 from ..core.plan_margin import margin_against_plan, plan_margin_text
 from ..core.probes import Probe
 from ..core.progress import ProgressCallback, silent, span
@@ -60,6 +60,7 @@ class MarginInputs:
     margin_mm: float = DEFAULT_MARGIN_MM
     registration_error_mm: float | None = None
     planned: Sequence[Probe] = ()
+    fusion_verdict: str = ""
 
     @classmethod
     def of(cls, case: CaseScene, lesion_id: str, margin_mm: float = DEFAULT_MARGIN_MM) -> MarginInputs:
@@ -82,6 +83,7 @@ class MarginInputs:
             margin_mm,
             error_mm if case.transform is not None else None,
             _fresh_plan(case, lesion_id),
+            str((case.fusion_document() or {}).get("verdict", "")),
         )
 
     def measure(self, progress: ProgressCallback = silent) -> MeasuredMargin:
@@ -95,6 +97,7 @@ class MarginInputs:
             registration_error_mm=self.registration_error_mm,
             progress=span(progress, 0.0, _MEASURING),
         )
+        result = in_doubt(result, self.fusion_verdict)
         progress(_MEASURING, "how sure it is")
         known = {} if self.registration_error_mm is None else {"registration_mm": self.registration_error_mm}
         assert result.surface is not None
