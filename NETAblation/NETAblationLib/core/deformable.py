@@ -211,7 +211,7 @@ class _Work:
             back = np.linalg.inv(rigid).astype(np.float64)
             self._pulls = frames.apply_matrix(back, images.landmarks.moving_ras_mm) - images.landmarks.fixed_ras_mm
         self._keep_volume = images.keep_volume
-        self._stiff: list[tuple[list[sp.csr_matrix], sp.csr_matrix]] | None = None
+        self._stiff: tuple[sp.bsr_matrix, sp.csr_matrix] | None = None
 
     def compare(self, control: FloatArray) -> LocalMatch:
         """Local correlation with the moving image carried over by a displacement."""
@@ -288,42 +288,33 @@ class _Work:
             miss = self._pulls[used] - self._at_landmarks[used] @ control.reshape(3, size).T
             pull = pull + (at.T @ (miss * np.sqrt(_LANDMARK_WEIGHT * scale))).T.reshape(control.shape)
             normal = normal + sp.kron(at.T @ at, np.eye(3), format="bsr").astype(np.float32)
-        for rows, mean in self._swelling(control):
+        if self._keep_volume:
             weight = np.float32(_VOLUME_WEIGHT * scale)
-            slopes = np.stack([row @ control.reshape(3, size).T for row in rows])  # (3 of x, N, 3 of u)
-            determinant = np.linalg.det(np.eye(3) + slopes.transpose(1, 2, 0))
-            swelling = (
-                weight
-                * np.float32((determinant.mean() - 1) * np.sqrt(len(determinant) * _VOLUME_POINT_MM**3))
-                * mean.toarray().ravel()
-            )
+            squared, divergence = self._swelling(control)
+            flat = control.reshape(3, size).T.ravel()
+            swelling = divergence.T @ (divergence @ flat) * weight
             pull = pull - swelling.reshape(size, 3).T.reshape(control.shape)
-            normal = normal + (mean.T @ mean * weight).tobsr((3, 3)).astype(np.float32)
+            normal = normal + squared * weight
         return normal, pull.astype(np.float32)
 
-    def _swelling(self, control: FloatArray) -> list[tuple[list[sp.csr_matrix], sp.csr_matrix]]:
-        """Per mask the slopes of the splines at its points and its mean divergence (1, 3 size); found once a level."""
+    def _swelling(self, control: FloatArray) -> tuple[sp.bsr_matrix, sp.csr_matrix]:
+        """Squared divergence as a quadratic form, and the divergence at all points; found once a level."""
         if self._stiff is None:
-            self._stiff = []
-            for points in self._kept_points(control):
-                rows = [self._lattice.at(points, axis) for axis in range(3)]
-                mean = sp.csr_matrix(self._lattice.divergence_at(points).mean(axis=0))
-                self._stiff.append((rows, mean * np.sqrt(len(points) * _VOLUME_POINT_MM**3)))
+            root = np.float32(_VOLUME_POINT_MM**1.5)
+            divergence = (self._lattice.divergence_at(self._kept_points(control)) * root).astype(np.float32)
+            self._stiff = (divergence.T @ divergence).tobsr((3, 3)), divergence
         return self._stiff
 
-    def _kept_points(self, control: FloatArray) -> list[Points]:
-        """Points (N, 3) of the fixed frame within each tissue that must neither shrink nor swell."""
-        if not self._keep_volume:
-            return []
+    def _kept_points(self, control: FloatArray) -> Points:
+        """Points (N, 3) of the fixed frame within tissue that must neither shrink nor swell."""
         grid = WorkingGrid.over(*self._lattice.box_ras_mm, _VOLUME_POINT_MM)
         points = grid.points()
         displacement = self._lattice.evaluate(control, grid).reshape(3, -1).T
         moved = frames.apply_matrix(self._rigid, points + displacement)
-        found = [
-            points[sample_mask(mask, moved if in_moving_frame else points) > 0.5]
-            for mask, in_moving_frame in self._keep_volume
-        ]
-        return [inside for inside in found if len(inside)]
+        inside = np.zeros(len(points), dtype=bool)
+        for mask, in_moving_frame in self._keep_volume:
+            inside |= sample_mask(mask, moved if in_moving_frame else points) > 0.5
+        return points[inside]
 
     def _terms(self, found: LocalMatch) -> tuple[FloatArray, FloatArray]:
         tensor, force = gauss_newton_terms(found, self.grid.spacing_mm)
