@@ -7,6 +7,7 @@ import pytest
 import slicer
 
 from NETAblationLib.core.errors import GeometryError
+from NETAblationLib.scene import storage
 from NETAblationLib.scene.needle_views import look_along, look_straight, needle_frames
 from NETAblationLib.scene.volumes import numpy_matrix
 

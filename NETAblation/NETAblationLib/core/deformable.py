@@ -290,31 +290,25 @@ class _Work:
             normal = normal + sp.kron(at.T @ at, np.eye(3), format="bsr").astype(np.float32)
         if self._keep_volume:
             weight = np.float32(_VOLUME_WEIGHT * scale)
-            squared, divergence = self._swelling(control)
+            squared, divergence = self._swelling()
             flat = control.reshape(3, size).T.ravel()
             swelling = divergence.T @ (divergence @ flat) * weight
             pull = pull - swelling.reshape(size, 3).T.reshape(control.shape)
             normal = normal + squared * weight
         return normal, pull.astype(np.float32)
 
-    def _swelling(self, control: FloatArray) -> tuple[sp.bsr_matrix, sp.csr_matrix]:
+    def _swelling(self) -> tuple[sp.bsr_matrix, sp.csr_matrix]:
         """Squared divergence as a quadratic form, and the divergence at all points; found once a level."""
         if self._stiff is None:
             root = np.float32(_VOLUME_POINT_MM**1.5)
-            divergence = (self._lattice.divergence_at(self._kept_points(control)) * root).astype(np.float32)
+            divergence = (self._lattice.divergence_at(self._kept_points()) * root).astype(np.float32)
             self._stiff = (divergence.T @ divergence).tobsr((3, 3)), divergence
         return self._stiff
 
-    def _kept_points(self, control: FloatArray) -> Points:
+    def _kept_points(self) -> Points:
         """Points (N, 3) of the fixed frame within tissue that must neither shrink nor swell."""
-        grid = WorkingGrid.over(*self._lattice.box_ras_mm, _VOLUME_POINT_MM)
-        points = grid.points()
-        displacement = self._lattice.evaluate(control, grid).reshape(3, -1).T
-        moved = frames.apply_matrix(self._rigid, points + displacement)
-        inside = np.zeros(len(points), dtype=bool)
-        for mask, in_moving_frame in self._keep_volume:
-            inside |= sample_mask(mask, moved if in_moving_frame else points) > 0.5
-        return points[inside]
+        points = WorkingGrid.over(*self._lattice.box_ras_mm, _VOLUME_POINT_MM).points()
+        return points[np.any([sample_mask(mask, points) > 0.5 for mask in self._keep_volume], axis=0)]
 
     def _terms(self, found: LocalMatch) -> tuple[FloatArray, FloatArray]:
         tensor, force = gauss_newton_terms(found, self.grid.spacing_mm)

@@ -77,7 +77,7 @@ _FIELD_SPACING_MM = 4.0
 _MAX_DISPLACEMENT_MM = 40.0
 #: Livers that overlap less after the rigid part are not trusted to tell what lies beyond the capsule. User-set.
 _MIN_RIGID_DICE = 0.8
-#: Excluded masks up to this, in mL, keep their volume: larger ones are no tumors or zones. User-set.
+#: Excluded masks of the fixed image up to this, in mL, keep their volume: larger ones are no tumors. User-set.
 _MAX_KEPT_ML = 200.0
 _MIN_USABLE_FRACTION = 0.5
 
@@ -168,8 +168,8 @@ def fuse(
     fixed liver the fusion works on it and its rim, without any liver on the whole body. Masks of
     `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
     grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
-    Those of at most 200 mL keep their volume. `landmarks` are pairs of a fixed and a moving point
-    (3,), RAS mm, that pull the result. `preset` is "fast", "standard" or "fine".
+    Those of the fixed image of at most 200 mL nearly keep their volume. `landmarks` are pairs of a fixed and
+    a moving point (3,), RAS mm, that pull the result. `preset` is "fast", "standard" or "fine".
     The same input gives the same result. To cancel, `progress` raises
     :class:`~.errors.Cancelled`, which passes through.
 
@@ -301,14 +301,18 @@ def _cut(bodies: _Bodies, core: tuple[WorkingGrid, BoolArray], rim_mm: float, ri
     return Prepared(cut[0][0], cut[1][0], cut[0][1], cut[1][1], core[0], core[1], rim_mm)
 
 
-def _kept_volumes(fixed: sitk.Image, exclude: Sequence[sitk.Image]) -> tuple[tuple[sitk.Image, bool], ...]:
-    """The excluded masks that are as small as tumors and zones are, each with whether it lies in the moving frame."""
+def _kept_volumes(fixed: sitk.Image, exclude: Sequence[sitk.Image]) -> tuple[sitk.Image, ...]:
+    """The excluded masks of the fixed image that are as small as tumors are.
+
+    Not the zones of the moving image: they are larger, and holding their volume, too, bent the liver around them (mean
+    error of a digital patient 1.4 instead of 0.8 mm).
+    """
     kept = []
     for mask in exclude:
         checked = as_mask(mask)
         volume_ml = sitk.GetArrayViewFromImage(checked).sum() * np.prod(checked.GetSpacing()) / 1000
-        if volume_ml <= _MAX_KEPT_ML:
-            kept.append((_cut_to_itself(checked), offset_in(checked, fixed) is None))
+        if volume_ml <= _MAX_KEPT_ML and offset_in(checked, fixed) is not None:
+            kept.append(_cut_to_itself(checked))
     return tuple(kept)
 
 

@@ -68,8 +68,8 @@ class Landmarks:
 class Prepared:
     """Both images as float32 with usable voxels (uint8), and the region to register in the fixed frame.
 
-    `landmarks` are points that correspond; `keep_volume` are masks (uint8) of tissue whose volume has
-    to stay as it is, each with whether it lies in the moving frame.
+    `landmarks` are points that correspond; `keep_volume` are masks (uint8) of the fixed frame, of tissue
+    whose volume has to stay as it is.
     """
 
     fixed: sitk.Image
@@ -80,7 +80,7 @@ class Prepared:
     core: BoolArray
     rim_mm: float
     landmarks: Landmarks | None = None
-    keep_volume: tuple[tuple[sitk.Image, bool], ...] = ()
+    keep_volume: tuple[sitk.Image, ...] = ()
 
     @property
     def region_box_ras_mm(self) -> tuple[Points, Points]:
