@@ -16,8 +16,10 @@ from .provenance import is_stale, stale_reason
 
 TO_DO, DONE, STALE, PROBLEM = "to do", "done", "stale", "problem"
 
-#: Kinds of segments that a probe's path must not touch; with at least one of them paths can be checked.
-_OBSTACLE_KINDS = frozenset({"bone", "rib", "spine", "lung", "skin"})
+#: Kinds of segments that are no organ at risk; veins have to be avoided too, but come with the lesions.
+_NO_ORGANS = frozenset(
+    {"tumor", "lesion", "liver", "target", "tissue", "fat", "vessels", "portal_vein", "hepatic_vein", "hepatic_artery"}
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _obstacles(case: CaseScene) -> Step:
     kinds = {
         segmentations.segment_kind(case.before, segment_id) for segment_id in segmentations.segment_ids(case.before)
     }
-    found = sorted(kinds & _OBSTACLE_KINDS)
+    found = sorted(kind.replace("_", " ") for kind in kinds - _NO_ORGANS if kind)
     if not found:
         return _step(
             "obstacles", TO_DO, "bone, lung and skin are found when the probes are planned, or segment them first"
