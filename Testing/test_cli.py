@@ -131,6 +131,20 @@ def test_margin_says_how_sure_it_is(files, tmp_path, capsys):
     assert narrow["mam_mm"]["p95"] - narrow["mam_mm"]["p05"] < wide["mam_mm"]["p95"] - wide["mam_mm"]["p05"]
 
 
+def test_margin_knows_what_the_fusion_says(files, tmp_path):
+    words = ["margin", "--tumor", files["tumor"], "--zone", files["zone"], "--margin-mm", "1"]
+    fusion = {"schema_version": 1, "verdict": "doubtful", "estimated_error_mm": 0.1, "lesion_error_mm": [None, 0.2]}
+    (tmp_path / "fusion.json").write_text(json.dumps(fusion))
+    run(*words, "--fusion", tmp_path / "fusion.json", "--json", tmp_path / "m.json")
+    document = json.loads((tmp_path / "m.json").read_text())
+    assert document["registration_error_mm"] == 0.2
+    assert document["verdict"] == "uncertain"
+    assert "but the fusion is doubtful" in document["reason"]
+    (tmp_path / "fusion.json").write_text(json.dumps({**fusion, "verdict": "good"}))
+    run(*words, "--fusion", tmp_path / "fusion.json", "--json", tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text())["verdict"] == "reached"
+
+
 def test_margin_through_a_transform_file(files, tmp_path):
     """Zone and transform moved together give the same margin."""
     shift_ras = np.array([7.0, -4.0, 9.0])

@@ -73,6 +73,12 @@ def add_margin(commands: Any) -> None:
         help="known error of TRANSFORM; a margin within it is unsure",
     )
     parser.add_argument(
+        "--fusion",
+        type=Path,
+        metavar="FUSION.json",
+        help="from `fuse --json`: its error, unless one is given, and its verdict count",
+    )
+    parser.add_argument(
         "--segmentation-sd-mm",
         type=positive,
         metavar="MM",
@@ -90,7 +96,7 @@ def run_margin(options: argparse.Namespace) -> None:
     from ..core.documents import read_json
     from ..core.images import read_image
     from ..core.margin_directions import direction_text
-    from ..core.margins import measure_margin
+    from ..core.margins import in_doubt, measure_margin
     from ..core.plan_margin import margin_against_plan, plan_margin_text
     from ..core.remainder import rank_remainder
     from ..core.shell_vessels import vessels_in_shell, vessels_text
@@ -99,9 +105,12 @@ def run_margin(options: argparse.Namespace) -> None:
     from ..core.zone_union import lesions_of_zones, united_mask
 
     inputs = [options.tumor, *options.zone, options.liver, options.transform, options.image, options.post_image]
-    inputs += [options.plan, *options.vessels, *(path for _, path in options.other)]
+    inputs += [options.plan, options.fusion, *options.vessels, *(path for _, path in options.other)]
     require_places(inputs, (options.json, ()), (options.scene, SCENE_SUFFIXES))
     require_folder(options.report)
+    fusion = {} if options.fusion is None else read_json(options.fusion)
+    if options.registration_error_mm is None:
+        options.registration_error_mm = _error_of(fusion)
     planned = None if options.plan is None else probes_of_plan(read_json(options.plan))[0]
     tumor, zone = mask_of(options.tumor), united_mask([mask_of(path) for path in options.zone])
     others = {name: mask_of(path) for name, path in options.other}
@@ -119,6 +128,7 @@ def run_margin(options: argparse.Namespace) -> None:
             registration_error_mm=options.registration_error_mm,
             progress=progress,
         )
+    result = in_doubt(result, fusion.get("verdict"))
     likely = _distribution(result, liver, options)
     document = {
         **result.to_dict(),
@@ -169,6 +179,12 @@ def run_margin(options: argparse.Namespace) -> None:
             *as_notes(document.get("warnings", ())),
             *as_notes(notes),
         )
+
+
+def _error_of(fusion: Mapping[str, Any]) -> float | None:
+    """The error in mm that a fusion states where it is largest: in the liver or near what it left out."""
+    known = [fusion.get("estimated_error_mm"), *fusion.get("lesion_error_mm", ())]
+    return max((float(error) for error in known if error is not None), default=None)
 
 
 def _distribution(result: MarginResult, liver: sitk.Image | None, options: argparse.Namespace) -> MarginDistribution:
