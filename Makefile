@@ -15,7 +15,7 @@ environment := Testing/support/environment.sh
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench lock clean
+.PHONY: help venv demo test thorough lint bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
@@ -26,7 +26,10 @@ venv: ## the environment only (.venv), from the lock file with hashes
 demo: venv ## the whole chain on a digital patient; results in demo-output/
 	.venv/bin/netablation demo --out demo-output $(DEMO_ARGS)
 
-test: venv ## all tests, with the coverage of core
+test: venv ## the tests, but for the few longest
+	$(python) -m pytest $(workers) -m "not thorough" $(PYTEST_ARGS)
+
+thorough: venv ## every test, with the coverage of core
 	$(python) -m pytest $(workers) --cov=NETAblationLib.core --cov-report=term --cov-fail-under=$(CORE_COVERAGE_MIN) $(PYTEST_ARGS)
 
 lint: venv ## style, import contracts, types

