@@ -18,8 +18,8 @@ from scipy import ndimage
 from .deformable import Deformation, Outcome, Settings, register_deformable
 from .frames import Points
 from .freeform import jacobian_determinant
-from .fusion_inputs import Prepared, sample_mask
-from .fusion_quality import LiverAgreement
+from .fusion_inputs import Prepared
+from .fusion_quality import LiverAgreement, voxels_within
 from .progress import ProgressCallback, silent
 from .working_grids import WorkingGrid
 
@@ -143,12 +143,7 @@ def signs_of(
 
 def near_mask(mask: sitk.Image, outcome: Outcome, core: BoolArray, *, in_moving_frame: bool) -> BoolArray:
     """Voxels of the core within 20 mm of a mask (uint8), the mask included."""
-    deformation, grid = outcome.deformation, outcome.grid
-    points = grid.points()
-    if in_moving_frame:
-        displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T.astype(np.float64)
-        points = deformation.map_points(points, displacement)
-    inside = sample_mask(mask, points).reshape(grid.shape) > 0.5
+    inside = voxels_within(mask, outcome, in_moving_frame=in_moving_frame)
     if not inside.any():
         return inside
-    return core & (ndimage.distance_transform_edt(~inside) * grid.spacing_mm <= _NEAR_MM)
+    return core & (ndimage.distance_transform_edt(~inside) * outcome.grid.spacing_mm <= _NEAR_MM)

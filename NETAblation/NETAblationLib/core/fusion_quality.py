@@ -105,14 +105,20 @@ def stored_jacobian(displacement_mm: FloatArray, spacing_mm: float) -> FloatArra
     return smallest
 
 
-def volume_change(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
-    """By which share a mask (uint8) swells (positive) or shrinks from the fixed to the moving frame."""
+def voxels_within(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> BoolArray:
+    """The voxels (K, J, I) of an outcome's grid that lie within a mask (uint8) of either frame."""
     deformation, grid = outcome.deformation, outcome.grid
     points = grid.points()
     if in_moving_frame:
         displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T.astype(np.float64)
         points = deformation.map_points(points, displacement)
-    inside = sample_mask(mask, points).reshape(grid.shape) > 0.5
+    return np.asarray(sample_mask(mask, points).reshape(grid.shape) > 0.5)
+
+
+def volume_change(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
+    """By which share a mask (uint8) swells (positive) or shrinks from the fixed to the moving frame."""
+    deformation, grid = outcome.deformation, outcome.grid
+    inside = voxels_within(mask, outcome, in_moving_frame=in_moving_frame)
     if not inside.any():
         return None
     jacobian = jacobian_determinant(deformation.lattice.gradient(deformation.control_mm, grid))
@@ -121,10 +127,5 @@ def volume_change(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) 
 
 def error_within(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
     """Mean of the estimated error in mm within a mask (uint8); None where the region holds none of it."""
-    deformation, grid = outcome.deformation, outcome.grid
-    points = grid.points()
-    if in_moving_frame:
-        displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T.astype(np.float64)
-        points = deformation.map_points(points, displacement)
-    inside = sample_mask(mask, points).reshape(grid.shape) > 0.5
+    inside = voxels_within(mask, outcome, in_moving_frame=in_moving_frame)
     return float(outcome.error_mm[inside].mean()) if inside.any() else None

@@ -249,10 +249,6 @@ class CaseScene:
         """The liver before ablation on the grid of the segmentation; None where it is not known."""
         return self._mask_of_kind(self.before, "liver")
 
-    def post_liver_mask(self) -> sitk.Image | None:
-        """The liver after ablation in its own frame; None where it is not known."""
-        return None if self.after is None else self._mask_of_kind(self.after, "liver")
-
     def tumor_mask(self, lesion_id: str) -> sitk.Image:
         """A tumor cut to its box and a rim; raises GeometryError for an unknown lesion."""
         return segmentations.segment_box(self.before, lesion_id)
