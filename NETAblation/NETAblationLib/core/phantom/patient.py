@@ -87,7 +87,7 @@ class DigitalPatient:
         return self.deformation.pre_to_post(points_ras_mm)
 
     def post_to_pre(self, points_ras_mm: npt.ArrayLike) -> Array:
-        """The inverse of `pre_to_post`, to 1e-9 mm."""
+        """The inverse of `pre_to_post`, to 1e-6 mm."""
         return self.deformation.post_to_pre(points_ras_mm)
 
     def pre_to_post_transform(self, spacing_mm: float = 3.0) -> sitk.Transform:
