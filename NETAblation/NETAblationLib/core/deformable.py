@@ -9,7 +9,7 @@ holding it back. A step that would fold the field is solved again with a stiffer
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from . import frames
 from .errors import InputError
 from .frames import Matrix, Points
 from .freeform import Lattice, jacobian_determinant, solve
-from .fusion_inputs import Prepared, sample_mask
+from .fusion_inputs import Prepared
+from .kept_volumes import KeptVolumes
 from .local_correlation import LocalMatch, gauss_newton_terms, match
 from .progress import ProgressCallback, silent
 from .working_grids import SampledImage, WorkingGrid, prepare
@@ -56,6 +57,11 @@ class Settings:
             raise InputError(f"fusion: preset '{name}' is unknown, choose one of {', '.join(PRESETS)}")
         return PRESETS[name]
 
+    @property
+    def finest_smoothing_mm(self) -> float:
+        """How much images are smoothed, at the least."""
+        return self.smoothing_voxels * min(level.spacing_mm for level in self.levels)
+
     def backward(self) -> Settings:
         """The same up to the middle level, for the way back that checks the way there."""
         return replace(self, levels=self.levels[:2])
@@ -89,11 +95,9 @@ _SOFTENING = 8.0
 _ERROR_CALIBRATION = np.float32(1.7)
 #: A mean step in the region below this, in mm, ends a level.
 _CONVERGED_MM = 0.01
-#: Weight of one landmark, and per mL of swelling tissue that has to keep its volume, both relative to
-#: the strongest pull of the image on any control point. User-set.
-_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 0.5
-#: Distance of the points at which volumes are held, in mm: several across the smallest tumor.
-_VOLUME_POINT_MM = 4.0
+#: Weight of one landmark, and of a volume to be kept at the control point that changes it most, both relative
+#: to the strongest pull of the image on any control point. User-set.
+_LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 1.0
 #: Blocks that are left out by halves to see how far the result depends on them, in mm.
 _BLOCK_MM = 20.0
 
@@ -187,6 +191,14 @@ def register_deformable(
     )
 
 
+class _System(NamedTuple):
+    """Normal matrix, pull (3, *lattice) and rows (M, 3, *lattice) of one Gauss-Newton step; see `freeform.solve`."""
+
+    normal: sp.bsr_matrix
+    pull: FloatArray
+    rows: FloatArray
+
+
 class _Work:
     """Both images at one level, and the steps on them."""
 
@@ -210,8 +222,7 @@ class _Work:
             self._at_landmarks = lattice.at(images.landmarks.fixed_ras_mm).astype(np.float32)
             back = np.linalg.inv(rigid).astype(np.float64)
             self._pulls = frames.apply_matrix(back, images.landmarks.moving_ras_mm) - images.landmarks.fixed_ras_mm
-        self._keep_volume = images.keep_volume
-        self._stiff: tuple[sp.bsr_matrix, sp.csr_matrix] | None = None
+        self._kept = KeptVolumes(images.kept, lattice, rigid)
 
     def compare(self, control: FloatArray) -> LocalMatch:
         """Local correlation with the moving image carried over by a displacement."""
@@ -228,9 +239,9 @@ class _Work:
     def step(self, found: LocalMatch, control: FloatArray, stiffness: float) -> tuple[FloatArray, float, float, int]:
         """One step: new control vectors, its mean length, the stiffness used and how often it was raised."""
         tensor, force = self._terms(found)
-        normal, pull = self._system(tensor, force, control)
+        system = self._system(tensor, force, control)
         for retry in range(_MAX_STIFFENINGS):
-            change = self._solve(normal, pull, control, stiffness)
+            change = self._solve(system, control, stiffness)
             if self._smallest_jacobian(control + change) > self._settings.min_jacobian:
                 length = np.linalg.norm(self._lattice.evaluate(change, self.grid)[:, self.core], axis=0)
                 return control + change, float(length.mean()), stiffness, retry
@@ -252,12 +263,11 @@ class _Work:
         splits = (s + a + r, s + a, a + r, s + r)
         for split in splits:
             half = np.broadcast_to(split % 2, self.grid.shape).astype(np.float32)
-            normal, pull = self._system(2 * half * tensor, 2 * half * force, control)
-            change = self._solve(normal, pull, control, stiffness)
+            system = self._system(2 * half * tensor, 2 * half * force, control)
+            change = self._solve(system, control, stiffness)
             squared += (self._lattice.evaluate(change, self.grid) ** 2).sum(axis=0)
         squared /= len(splits)
-        normal, pull = self._system(tensor, force, control)
-        change = self._solve(normal, pull, control, stiffness / _SOFTENING)
+        change = self._solve(self._system(tensor, force, control), control, stiffness / _SOFTENING)
         squared += (self._lattice.evaluate(change, self.grid) ** 2).sum(axis=0)
         return _ERROR_CALIBRATION * np.sqrt(squared)
 
@@ -269,15 +279,15 @@ class _Work:
         errors = []
         for left_out in range(len(self._pulls)):
             used = np.arange(len(self._pulls)) != left_out
-            change = self._solve(*self._system(tensor, force, control, used), control, stiffness)
+            change = self._solve(self._system(tensor, force, control, used), control, stiffness)
             reached = self._at_landmarks[left_out] @ (control + change).reshape(3, -1).T
             errors.append(np.linalg.norm(self._pulls[left_out] - reached))
         return np.array(errors)
 
     def _system(
         self, tensor: FloatArray, force: FloatArray, control: FloatArray, landmarks_used: BoolArray | None = None
-    ) -> tuple[Any, FloatArray]:
-        """Normal matrix and pull of the images, of the landmarks and of volumes to be kept."""
+    ) -> _System:
+        """What images, landmarks and volumes to be kept ask of the next step."""
         normal = self._lattice.normal_matrix(tensor, self.grid)
         pull = self._lattice.gather(force, self.grid)
         size = self._lattice.size
@@ -288,37 +298,22 @@ class _Work:
             miss = self._pulls[used] - self._at_landmarks[used] @ control.reshape(3, size).T
             pull = pull + (at.T @ (miss * np.sqrt(_LANDMARK_WEIGHT * scale))).T.reshape(control.shape)
             normal = normal + sp.kron(at.T @ at, np.eye(3), format="bsr").astype(np.float32)
-        if self._keep_volume:
-            weight = np.float32(_VOLUME_WEIGHT * scale)
-            squared, divergence = self._swelling()
-            flat = control.reshape(3, size).T.ravel()
-            swelling = divergence.T @ (divergence @ flat) * weight
-            pull = pull - swelling.reshape(size, 3).T.reshape(control.shape)
-            normal = normal + squared * weight
-        return normal, pull.astype(np.float32)
-
-    def _swelling(self) -> tuple[sp.bsr_matrix, sp.csr_matrix]:
-        """Squared divergence as a quadratic form, and the divergence at all points; found once a level."""
-        if self._stiff is None:
-            root = np.float32(_VOLUME_POINT_MM**1.5)
-            divergence = (self._lattice.divergence_at(self._kept_points()) * root).astype(np.float32)
-            self._stiff = (divergence.T @ divergence).tobsr((3, 3)), divergence
-        return self._stiff
-
-    def _kept_points(self) -> Points:
-        """Points (N, 3) of the fixed frame within tissue that must neither shrink nor swell."""
-        points = WorkingGrid.over(*self._lattice.box_ras_mm, _VOLUME_POINT_MM).points()
-        return points[np.any([sample_mask(mask, points) > 0.5 for mask in self._keep_volume], axis=0)]
+        changes, slopes = self._kept.changes(control)
+        largest = np.abs(slopes).max(axis=(1, 2, 3, 4), initial=1e-9)
+        weights = np.sqrt(_VOLUME_WEIGHT * scale) / largest
+        rows = weights[:, None, None, None, None] * slopes
+        pull = pull - np.tensordot(weights * changes, rows, axes=1)
+        return _System(normal, pull.astype(np.float32), rows.astype(np.float32))
 
     def _terms(self, found: LocalMatch) -> tuple[FloatArray, FloatArray]:
         tensor, force = gauss_newton_terms(found, self.grid.spacing_mm)
         volume = np.float32(self.grid.spacing_mm**3)
         return tensor * volume, force * volume
 
-    def _solve(self, normal: Any, pull: FloatArray, control: FloatArray, stiffness: float) -> FloatArray:
+    def _solve(self, system: _System, control: FloatArray, stiffness: float) -> FloatArray:
         energy = self._energy * np.float32(stiffness)
         restoring = (energy @ control.reshape(3, -1).T).T.reshape(control.shape)
-        return solve(normal, energy, pull - restoring)
+        return solve(system.normal, energy, system.pull - restoring, system.rows)
 
     def _smallest_jacobian(self, control: FloatArray) -> float:
         return float(jacobian_determinant(self._lattice.gradient(control, self._folding_grid)).min())

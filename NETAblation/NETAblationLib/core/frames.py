@@ -147,11 +147,17 @@ def _sample_displacement(field: sitk.Image, points_lps: Points) -> Points:
 
 def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
     """Whether both images have the same size and put every voxel at the same place."""
-    if first.GetSize() != second.GetSize():
-        return False
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in first.GetSize()])).reshape(3, -1).T
-    distance_mm = np.abs(index_to_ras(first, corners) - index_to_ras(second, corners)).max()
-    return bool(distance_mm <= _GRID_TOLERANCE_FRACTION * min(first.GetSpacing()))
+    return first.GetSize() == second.GetSize() and offset_in(first, second) is not None
+
+
+def offset_in(part: sitk.Image, whole: sitk.Image) -> npt.NDArray[np.int64] | None:
+    """Index (I, J, K) in `whole` of the first voxel of an image cut out of its grid; None if it is no such part."""
+    offset = np.rint(ras_to_index(whole, index_to_ras(part, np.zeros(3)))).astype(np.int64)
+    if np.any(offset < 0) or np.any(offset + part.GetSize() > np.array(whole.GetSize())):
+        return None
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in part.GetSize()])).reshape(3, -1).T
+    distance_mm = np.abs(index_to_ras(part, corners) - index_to_ras(whole, corners + offset)).max()
+    return offset if distance_mm <= _GRID_TOLERANCE_FRACTION * min(part.GetSpacing()) else None
 
 
 def require_same_grid(first: sitk.Image, second: sitk.Image, first_name: str, second_name: str) -> None:

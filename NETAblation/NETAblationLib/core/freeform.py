@@ -125,11 +125,6 @@ class Lattice:
         rows = np.repeat(np.arange(len(position)), 64)
         return sp.csr_matrix((products.ravel(), (rows, flat.ravel())), shape=(len(position), self.size))
 
-    def divergence_at(self, points_ras_mm: Points) -> sp.csr_matrix:
-        """div u (N, 3 size) at points (N, 3); columns are control points times R, A, S."""
-        parts = [sp.kron(self.at(points_ras_mm, axis), np.eye(1, 3, axis), format="csr") for axis in range(3)]
-        return (parts[0] + parts[1] + parts[2]).tocsr()
-
     @cached_property
     def bending(self) -> sp.csr_matrix:
         """The bending energy as a quadratic form (size, size) of one component's control values."""
@@ -206,22 +201,26 @@ def solve(
     normal: sp.bsr_matrix,
     energy: sp.csr_matrix,
     right_side: FloatArray,
+    rows: FloatArray | None = None,
     *,
     tolerance: float = 1e-3,
     max_iterations: int = 150,
 ) -> FloatArray:
-    """Solve (normal + energy on each component) x = right side by conjugate gradients.
+    """Solve (normal + energy on each component + rows' rows) x = right side by conjugate gradients.
 
-    `right_side` has shape (3, *lattice); so has the result. The preconditioner inverts the 3 x 3
-    block of each control point.
+    `right_side` has shape (3, *lattice); so has the result. `rows` (M, 3, *lattice) are terms of few
+    equations that all control points share. The preconditioner inverts the 3 x 3 block of each control point.
     """
     size = energy.shape[0]
     blocks = _diagonal_blocks(normal) + energy.diagonal()[:, None, None] * np.eye(3, dtype=np.float32)
+    shared = np.zeros((0, 3 * size), np.float32) if rows is None else _by_point(rows)
+    of_points = shared.reshape(-1, size, 3)
+    blocks = blocks + np.einsum("mna,mnb->nab", of_points, of_points)
     inverse = np.linalg.inv(blocks)
     target = right_side.reshape(3, size).T.astype(np.float32)
 
     def apply(x: FloatArray) -> FloatArray:
-        return (normal @ x.ravel()).reshape(size, 3) + energy @ x
+        return (normal @ x.ravel() + shared.T @ (shared @ x.ravel())).reshape(size, 3) + energy @ x
 
     x = np.zeros_like(target)
     residual = target.copy()
@@ -240,6 +239,11 @@ def solve(
         rho, previous = float(np.vdot(residual, z)), rho
         direction = z + (rho / previous) * direction
     return x.T.reshape(right_side.shape)
+
+
+def _by_point(rows: FloatArray) -> FloatArray:
+    """(M, 3 size) of rows (M, 3, *lattice), in the order of the normal matrix: control points times R, A, S."""
+    return np.moveaxis(rows, 1, -1).reshape(len(rows), int(np.prod(rows.shape[1:]))).astype(np.float32)
 
 
 def _diagonal_blocks(matrix: sp.bsr_matrix) -> FloatArray:

@@ -25,8 +25,9 @@ from scipy import ndimage
 from . import frames
 from .deformable import Deformation, Outcome, Settings, register_deformable
 from .errors import InputError
+from .excluded import Excluded, cut_to_contents, excluded_masks
 from .frames import Matrix, Points
-from .fusion_error import LESION_MODEL, LIVER_MODEL, Signs, inverse_consistency, near_mask, signs_of
+from .fusion_error import LESION_MODEL, LIVER_MODEL, Signs, inverse_consistency, near_tissue, signs_of
 from .fusion_inputs import (
     Landmarks,
     Prepared,
@@ -35,8 +36,6 @@ from .fusion_inputs import (
     faded_around,
     gray_scale,
     liver_region,
-    mask_points,
-    offset_in,
     sample_mask,
     usable_voxels,
 )
@@ -47,13 +46,14 @@ from .fusion_quality import (
     motion_figures,
     stored_jacobian,
     volume_change,
+    voxels_within,
 )
 from .fusion_verdict import Findings, judge
-from .images import as_mask, image_hash
+from .images import image_hash
 from .progress import ProgressCallback, silent, span
 from .rigid import RigidResult, best_rigid_fit, register_rigid, rotation_degrees
 from .transform_files import read_transform, write_transform
-from .working_grids import WorkingGrid, prepare
+from .working_grids import WorkingGrid, prepare, shrunk
 
 __all__ = ["FusionResult", "fuse", "read_transform", "write_transform"]
 
@@ -77,9 +77,6 @@ _FIELD_SPACING_MM = 4.0
 _MAX_DISPLACEMENT_MM = 40.0
 #: Livers that overlap less after the rigid part are not trusted to tell what lies beyond the capsule. User-set.
 _MIN_RIGID_DICE = 0.8
-#: Excluded masks of the fixed image up to this, in mL, keep their volume: larger ones are no tumors. User-set.
-_MAX_KEPT_ML = 200.0
-_MIN_USABLE_FRACTION = 0.5
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class FusionResult:
     `error_bound_90_mm` what it stays below with a probability of 90 % (:mod:`.fusion_error`);
     `lesion_error_mm` and `lesion_error_bound_90_mm` are the same within 20 mm of each mask of `exclude`,
     `excluded_error_mm` is the error of half samples in the mask itself, and
-    `excluded_volume_change_fraction` by how much it swells. `inverse_consistency_mm` is the mean distance
+    `excluded_volume_change_fraction` by how much the mask swells. `inverse_consistency_mm` is the mean distance
     from a point to where there and back takes it, `field_jacobian_min` the smallest Jacobian anywhere in
     the stored field. `landmark_tre_mm` is the error at each landmark when all others pull. `verdict` is
     "good", "doubtful" or "not usable", for `verdict_reasons`; `is_rigid_only` where the deformable part
@@ -168,10 +165,9 @@ def fuse(
     fixed liver the fusion works on it and its rim, without any liver on the whole body. Masks of
     `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
     grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
-    Those of the fixed image of at most 200 mL nearly keep their volume. `landmarks` are pairs of a fixed and
-    a moving point (3,), RAS mm, that pull the result. `preset` is "fast", "standard" or "fine".
-    The same input gives the same result. To cancel, `progress` raises
-    :class:`~.errors.Cancelled`, which passes through.
+    They keep their volume. `landmarks` are pairs of a fixed and a moving point (3,), RAS mm, that
+    pull the result. `preset` is "fast", "standard" or "fine". The same input gives the same result.
+    To cancel, `progress` raises :class:`~.errors.Cancelled`, which passes through.
 
     Raises ImageReadError for an image that is not 3D, scalar and finite, InputError for a
     constant image, EmptyMaskError for an empty mask, GeometryError for a mask on another grid,
@@ -183,12 +179,14 @@ def fuse(
     pairs = Landmarks.of(landmarks)
     progress(0.0, "checking the images")
     fixed_liver, moving_liver = check_inputs(fixed, moving, fixed_liver, moving_liver)
-    fixed_usable, moving_usable = usable_voxels(fixed, moving, exclude)
-    bodies = _Bodies(fixed, moving, fixed_usable, moving_usable)
+    excluded = excluded_masks(fixed, moving, exclude)
+    hashes = _hashes(fixed, moving, fixed_liver, moving_liver, exclude)
+    bodies = _Bodies(fixed, moving, *usable_voxels(fixed, moving, excluded))
+    fixed_liver, moving_liver = (None if m is None else cut_to_contents(m) for m in (fixed_liver, moving_liver))
     found = _rigid_start(bodies, fixed_liver, moving_liver, pairs, span(progress, 0.05, 0.3))
     region, core, rim_mm = _region(bodies, fixed_liver, moving_liver, found.fixed_to_moving)
-    images = _cut(bodies, core, rim_mm, found.fixed_to_moving)
-    images = replace(images, landmarks=pairs, keep_volume=_kept_volumes(fixed, exclude))
+    images = _cut(bodies, core, rim_mm, found.fixed_to_moving, settings.finest_smoothing_mm)
+    images = replace(images, landmarks=pairs, kept=excluded)
     images = _without_sliding(images, fixed_liver, moving_liver, found.fixed_to_moving)
     rigid = _refined_rigid(images, found.fixed_to_moving, settings, span(progress, 0.3, 0.4))
     outcome = register_deformable(images, rigid, settings, span(progress, 0.4, 0.8))
@@ -204,9 +202,10 @@ def fuse(
         found,
         region,
         livers=(fixed_liver, moving_liver),
-        exclude=exclude,
+        excluded=excluded,
         settings=settings,
         inverse_mm=inverse_mm,
+        hashes=hashes,
         fallen_back=fallen_back,
         started=start,
         progress=progress,
@@ -234,7 +233,7 @@ def _rigid_start(
     progress(0.05, "aligning rigidly")
     origin = np.zeros(3)
     if fixed_liver is not None and moving_liver is not None:
-        centers = mask_points(fixed_liver).mean(axis=0), mask_points(moving_liver).mean(axis=0)
+        centers = frames.voxel_centers(fixed_liver).mean(axis=0), frames.voxel_centers(moving_liver).mean(axis=0)
         starts = [centers, (origin, origin)]
         region = liver_region(fixed_liver, 4.0)
         both = True
@@ -259,10 +258,8 @@ def _rigid_start(
 
 def _coarse(image: sitk.Image, usable: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
     """Image and usable voxels, averaged over blocks of up to 2 mm."""
-    sizes = zip(image.GetSpacing(), image.GetSize(), strict=True)
-    factors = [max(1, min(int(0.7 * _RIGID_SMOOTHING_MM / s), n // 4)) for s, n in sizes]
-    shrunk = sitk.BinShrink(image, factors)
-    return shrunk, sitk.Resample(usable, shrunk, sitk.Transform(), sitk.sitkNearestNeighbor)
+    coarse = shrunk(image, 0.7 * _RIGID_SMOOTHING_MM)
+    return coarse, sitk.Resample(usable, coarse, sitk.Transform(), sitk.sitkNearestNeighbor)
 
 
 def _grown(grid: WorkingGrid, mask: BoolArray, rim_mm: float) -> tuple[WorkingGrid, BoolArray]:
@@ -288,8 +285,10 @@ def _region(
     return "body", body_region(*_coarse(bodies.fixed, bodies.fixed_usable)), 0.0
 
 
-def _cut(bodies: _Bodies, core: tuple[WorkingGrid, BoolArray], rim_mm: float, rigid: Matrix) -> Prepared:
-    """Both images around the region, on their gray scale."""
+def _cut(
+    bodies: _Bodies, core: tuple[WorkingGrid, BoolArray], rim_mm: float, rigid: Matrix, smoothing_mm: float
+) -> Prepared:
+    """Both images around the region, on their gray scale, as coarse as a smoothing allows that follows anyway."""
     corners = _corners(core[0], rim_mm)
     around = corners, frames.apply_matrix(rigid, corners)
     cut = []
@@ -297,30 +296,9 @@ def _cut(bodies: _Bodies, core: tuple[WorkingGrid, BoolArray], rim_mm: float, ri
         (bodies.fixed, bodies.moving), (bodies.fixed_usable, bodies.moving_usable), around, strict=True
     ):
         part = frames.crop_around_points(image, points, _CROP_PAD_MM)
-        cut.append((gray_scale(part, image), frames.crop_around_points(usable, points, _CROP_PAD_MM)))
+        share = sitk.Cast(frames.crop_around_points(usable, points, _CROP_PAD_MM), sitk.sitkFloat32)
+        cut.append((shrunk(gray_scale(part, image), smoothing_mm), shrunk(share, smoothing_mm)))
     return Prepared(cut[0][0], cut[1][0], cut[0][1], cut[1][1], core[0], core[1], rim_mm)
-
-
-def _kept_volumes(fixed: sitk.Image, exclude: Sequence[sitk.Image]) -> tuple[sitk.Image, ...]:
-    """The excluded masks of the fixed image that are as small as tumors are.
-
-    Not the zones of the moving image: they are larger, and holding their volume, too, bent the liver around them (mean
-    error of a digital patient 1.4 instead of 0.8 mm).
-    """
-    kept = []
-    for mask in exclude:
-        checked = as_mask(mask)
-        volume_ml = sitk.GetArrayViewFromImage(checked).sum() * np.prod(checked.GetSpacing()) / 1000
-        if volume_ml <= _MAX_KEPT_ML and offset_in(checked, fixed) is not None:
-            kept.append(_cut_to_itself(checked))
-    return tuple(kept)
-
-
-def _cut_to_itself(mask: sitk.Image) -> sitk.Image:
-    """The part of a mask that holds something: what is looked up at many points stays small."""
-    inside = mask_points(mask)
-    padded = sitk.ConstantPad(mask, [2, 2, 2], [2, 2, 2])
-    return frames.crop_around_points(padded, inside, 2.0 * max(mask.GetSpacing()))
 
 
 def _without_sliding(
@@ -362,7 +340,7 @@ def _corners(grid: WorkingGrid, pad_mm: float) -> Points:
 
 def _refined_rigid(images: Prepared, rigid: Matrix, settings: Settings, progress: ProgressCallback) -> Matrix:
     """The rigid part of a first, coarse deformable pass: what is left to deform gets smaller."""
-    free = replace(images, keep_volume=())
+    free = replace(images, kept=())
     outcome = register_deformable(free, rigid, settings.coarse(), progress, with_error=False)
     deformation = outcome.deformation
     grid = outcome.grid
@@ -380,9 +358,10 @@ def _result(
     region: str,
     *,
     livers: tuple[sitk.Image | None, sitk.Image | None],
-    exclude: Sequence[sitk.Image],
+    excluded: Sequence[Excluded],
     settings: Settings,
     inverse_mm: npt.NDArray[np.floating],
+    hashes: Mapping[str, Any],
     fallen_back: str | None,
     started: float,
     progress: ProgressCallback,
@@ -394,7 +373,9 @@ def _result(
     agreements: list[LiverAgreement | None] = [None, None]
     if livers[0] is not None and livers[1] is not None:
         agreements = [liver_agreement(livers[0], livers[1], deformation, rigid_only=only) for only in (True, False)]
-    lesions = _lesion_signs(outcome, bodies, exclude, inverse_mm, core, agreements[1])
+    inside = voxels_within(excluded, outcome)
+    near = [near_tissue(voxels, outcome, core) for voxels in inside]
+    lesions = [signs_of(outcome, inverse_mm, voxels, agreements[1]) for voxels in near]
     signs = signs_of(outcome, inverse_mm, core, agreements[1])
     assert signs is not None
     bound_mm = LIVER_MODEL.bound_mm(signs)
@@ -418,13 +399,6 @@ def _result(
         )
     )
     center = outcome.grid.points(core).mean(axis=0)
-    hashes: dict[str, Any] = {
-        "fixed": image_hash(bodies.fixed),
-        "moving": image_hash(bodies.moving),
-        "fixed_liver": None if livers[0] is None else image_hash(livers[0]),
-        "moving_liver": None if livers[1] is None else image_hash(livers[1]),
-        "exclude": [image_hash(mask) for mask in exclude],
-    }
     progress(1.0, "fused")
     return FusionResult(
         transform=transform,
@@ -440,7 +414,7 @@ def _result(
         jacobian_max=motion.jacobian_max,
         folded_fraction=motion.folded_fraction,
         estimated_error_mm=LIVER_MODEL.estimate_mm(signs),
-        excluded_error_mm=_excluded_errors(outcome, bodies, exclude),
+        excluded_error_mm=tuple(error_within(voxels, outcome) for voxels in inside),
         liver_dice_rigid=None if agreements[0] is None else agreements[0].dice,
         liver_dice=None if agreements[1] is None else agreements[1].dice,
         liver_surface_distance_rigid_mm=None if agreements[0] is None else agreements[0].surface_distance_mm,
@@ -454,10 +428,7 @@ def _result(
         lesion_error_mm=tuple(None if s is None else LESION_MODEL.estimate_mm(s) for s in lesions),
         lesion_error_bound_90_mm=tuple(lesion_bounds),
         inverse_consistency_mm=signs.inverse_mm,
-        excluded_volume_change_fraction=tuple(
-            volume_change(as_mask(mask), outcome, in_moving_frame=offset_in(mask, bodies.fixed) is None)
-            for mask in exclude
-        ),
+        excluded_volume_change_fraction=tuple(volume_change(one, outcome) for one in excluded),
         field_jacobian_min=stored_min,
         landmark_tre_mm=tuple(landmark_errors.tolist()),
         landmark_tre_mean_mm=landmark_mean_mm,
@@ -468,28 +439,20 @@ def _result(
     )
 
 
-def _lesion_signs(
-    outcome: Outcome,
-    bodies: _Bodies,
+def _hashes(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    fixed_liver: sitk.Image | None,
+    moving_liver: sitk.Image | None,
     exclude: Sequence[sitk.Image],
-    inverse_mm: npt.NDArray[np.floating],
-    core: BoolArray,
-    agreement: LiverAgreement | None,
-) -> list[Signs | None]:
-    signs = []
-    for mask in exclude:
-        in_moving_frame = offset_in(mask, bodies.fixed) is None
-        near = near_mask(as_mask(mask), outcome, core, in_moving_frame=in_moving_frame)
-        signs.append(signs_of(outcome, inverse_mm, near, agreement))
-    return signs
-
-
-def _excluded_errors(outcome: Outcome, bodies: _Bodies, exclude: Sequence[sitk.Image]) -> tuple[float | None, ...]:
-    errors = []
-    for mask in exclude:
-        in_moving_frame = offset_in(mask, bodies.fixed) is None
-        errors.append(error_within(as_mask(mask), outcome, in_moving_frame=in_moving_frame))
-    return tuple(errors)
+) -> dict[str, Any]:
+    return {
+        "fixed": image_hash(fixed),
+        "moving": image_hash(moving),
+        "fixed_liver": None if fixed_liver is None else image_hash(fixed_liver),
+        "moving_liver": None if moving_liver is None else image_hash(moving_liver),
+        "exclude": [image_hash(mask) for mask in exclude],
+    }
 
 
 def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform, float]:

@@ -12,14 +12,13 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from scipy import ndimage
 
 from .deformable import Deformation, Outcome, Settings, register_deformable
 from .frames import Points
 from .freeform import jacobian_determinant
 from .fusion_inputs import Prepared
-from .fusion_quality import LiverAgreement, voxels_within
+from .fusion_quality import LiverAgreement
 from .progress import ProgressCallback, silent
 from .working_grids import WorkingGrid
 
@@ -141,9 +140,8 @@ def signs_of(
     )
 
 
-def near_mask(mask: sitk.Image, outcome: Outcome, core: BoolArray, *, in_moving_frame: bool) -> BoolArray:
-    """Voxels of the core within 20 mm of a mask (uint8), the mask included."""
-    inside = voxels_within(mask, outcome, in_moving_frame=in_moving_frame)
+def near_tissue(inside: BoolArray, outcome: Outcome, core: BoolArray) -> BoolArray:
+    """Voxels of the core within 20 mm of those of a mask, these included."""
     if not inside.any():
         return inside
     return core & (ndimage.distance_transform_edt(~inside) * outcome.grid.spacing_mm <= _NEAR_MM)

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from . import frames
 from .errors import GeometryError, InputError
+from .excluded import Excluded, leave_out
 from .frames import Points
 from .images import as_mask, require_3d_finite
 from .working_grids import WorkingGrid, resample_mask
@@ -33,8 +34,6 @@ _PADDING_HU = -1200.0
 _WINDOW_HU, _OUTER_SLOPE, _RANGE_HU = (-150.0, 300.0), 0.25, (-1000.0, 1200.0)
 #: Another modality is scaled so that its 1st to 99th percentile spans this. User-set.
 _SCALED_RANGE = 400.0
-#: Rim around an excluded mask that is left out too, in mm: the bright rim of a zone. User-set.
-_EXCLUSION_RIM_MM = 3.0
 #: Outside of the livers contrast is cut at this and turned down to this share, around a level this far
 #: below the liver (HU or scaled), with the mask's edge blurred by so much. User-set.
 _OUTER_LIMIT, _OUTER_CONTRAST, _OUTER_STEP, _CAPSULE_BLUR_MM = 100.0, 0.3, 100.0, 1.0
@@ -66,10 +65,9 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Both images as float32 with usable voxels (uint8), and the region to register in the fixed frame.
+    """Both images as float32 with the usable share of each voxel, and the region to register in the fixed frame.
 
-    `landmarks` are points that correspond; `keep_volume` are masks (uint8) of the fixed frame, of tissue
-    whose volume has to stay as it is.
+    `landmarks` are points that correspond; `kept` is tissue whose volume has to stay as it is.
     """
 
     fixed: sitk.Image
@@ -80,7 +78,7 @@ class Prepared:
     core: BoolArray
     rim_mm: float
     landmarks: Landmarks | None = None
-    keep_volume: tuple[sitk.Image, ...] = ()
+    kept: tuple[Excluded, ...] = ()
 
     @property
     def region_box_ras_mm(self) -> tuple[Points, Points]:
@@ -140,24 +138,14 @@ def _require_near(fixed: sitk.Image, moving: sitk.Image) -> None:
         )
 
 
-def usable_voxels(
-    fixed: sitk.Image, moving: sitk.Image, exclude: Sequence[sitk.Image]
-) -> tuple[sitk.Image, sitk.Image]:
-    """Where fixed and moving image may drive the fusion: no padding, nothing that is excluded."""
+def usable_voxels(fixed: sitk.Image, moving: sitk.Image, excluded: Sequence[Excluded]) -> tuple[sitk.Image, sitk.Image]:
+    """Where fixed and moving image may drive the fusion (uint8): no padding, nothing that is excluded."""
     arrays = [_not_padding(fixed), _not_padding(moving)]
-    for number, mask in enumerate(exclude, start=1):
-        name = f"exclude mask {number}"
-        checked = as_mask(mask, name)
-        offsets = [offset_in(checked, image) for image in (fixed, moving)]
-        if offsets[0] is None and offsets[1] is None:
-            raise GeometryError(
-                f"{name} lies neither on the grid of the fixed nor on that of the moving image "
-                f"({frames.describe_grid(checked)}; {frames.describe_grid(fixed)}; {frames.describe_grid(moving)}): "
-                "resample it to the one whose tissue it marks"
-            )
-        for array, offset in zip(arrays, offsets, strict=True):
-            if offset is not None:
-                _exclude(array, checked, offset)
+    for one in excluded:
+        if one.is_of_fixed:
+            leave_out(arrays[0], fixed, one)
+        if one.is_of_moving:
+            leave_out(arrays[1], moving, one)
     return _like(arrays[0], fixed), _like(arrays[1], moving)
 
 
@@ -166,33 +154,6 @@ def _not_padding(image: sitk.Image) -> npt.NDArray[np.uint8]:
     if not is_ct(image):
         return np.ones(values.shape, dtype=np.uint8)
     return (values > _PADDING_HU).astype(np.uint8)
-
-
-def offset_in(mask: sitk.Image, image: sitk.Image) -> npt.NDArray[np.int64] | None:
-    """Index (I, J, K) in `image` of the first voxel of a mask on the same lattice of voxels, else None."""
-    corner = frames.ras_to_index(image, frames.index_to_ras(mask, np.zeros(3)))
-    offset = np.rint(corner).astype(int)
-    size = np.array(mask.GetSize())
-    if np.any(offset < 0) or np.any(offset + size > np.array(image.GetSize())):
-        return None
-    part = sitk.RegionOfInterest(image, size.tolist(), offset.tolist())
-    return offset if frames.same_grid(mask, part) else None
-
-
-def _exclude(usable: npt.NDArray[np.uint8], mask: sitk.Image, offset: npt.NDArray[np.int64]) -> None:
-    inside = sitk.GetArrayViewFromImage(mask) > 0
-    spacing = np.array(mask.GetSpacing())[::-1]
-    pad = np.ceil(_EXCLUSION_RIM_MM / spacing).astype(int)
-    found = ndimage.find_objects(inside.astype(np.uint8))[0]
-    first = np.array([s.start for s in found])
-    cut = np.pad(inside[found], [(p, p) for p in pad])
-    grown = ndimage.distance_transform_edt(~cut, sampling=spacing) <= _EXCLUSION_RIM_MM
-    start = first + offset[::-1] - pad
-    stop = start + grown.shape
-    low, high = np.maximum(start, 0), np.minimum(stop, usable.shape)
-    target = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    source = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-    usable[target][grown[source]] = 0
 
 
 def is_ct(image: sitk.Image) -> bool:
@@ -242,7 +203,7 @@ def faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
 
 def liver_region(mask: sitk.Image, spacing_mm: float = 2.0) -> tuple[WorkingGrid, BoolArray]:
     """A liver as a mask on a working grid just around it."""
-    points = mask_points(mask)
+    points = frames.voxel_centers(mask)
     step = float(max(mask.GetSpacing()))
     grid = WorkingGrid.over(points.min(axis=0) - step, points.max(axis=0) + step, spacing_mm)
     return grid, sample_mask(mask, grid.points()).reshape(grid.shape) > 0.5
@@ -279,11 +240,6 @@ def _otsu(values: FloatArray) -> float:
     mean_above = (total[-1] - total) / np.maximum(above, 1)
     split = centers[int(np.argmax(below * above * (mean_below - mean_above) ** 2))]
     return float(0.5 * (split + values.min()))
-
-
-def mask_points(mask: sitk.Image) -> Points:
-    """RAS (N, 3) of the centers of all voxels inside."""
-    return frames.index_to_ras(mask, np.argwhere(sitk.GetArrayViewFromImage(mask))[:, ::-1])
 
 
 def sample_mask(mask: sitk.Image, points_ras_mm: Points) -> FloatArray:

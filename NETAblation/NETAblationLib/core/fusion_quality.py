@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
+from . import frames
 from .deformable import Deformation, Outcome
+from .excluded import Excluded
 from .frames import apply_matrix
 from .freeform import jacobian_determinant
-from .fusion_inputs import mask_points, sample_mask
+from .fusion_inputs import sample_mask
+from .kept_volumes import KeptVolumes
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
@@ -36,7 +40,7 @@ def liver_agreement(
     fixed_liver: sitk.Image, moving_liver: sitk.Image, deformation: Deformation, *, rigid_only: bool = False
 ) -> LiverAgreement:
     """Compare the livers in the fixed frame, on a grid of 2 mm with the masks linear between voxels."""
-    nodes = mask_points(fixed_liver)
+    nodes = frames.voxel_centers(fixed_liver)
     lower, upper = nodes.min(axis=0) - _PAD_MM, nodes.max(axis=0) + _PAD_MM
     grid = WorkingGrid.over(lower, upper, _SPACING_MM)
     points = grid.points()
@@ -105,27 +109,23 @@ def stored_jacobian(displacement_mm: FloatArray, spacing_mm: float) -> FloatArra
     return smallest
 
 
-def voxels_within(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> BoolArray:
-    """The voxels (K, J, I) of an outcome's grid that lie within a mask (uint8) of either frame."""
+def voxels_within(excluded: Sequence[Excluded], outcome: Outcome) -> list[BoolArray]:
+    """For each mask, of either frame, the voxels (K, J, I) of an outcome's grid that lie within it."""
     deformation, grid = outcome.deformation, outcome.grid
     points = grid.points()
-    if in_moving_frame:
-        displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T.astype(np.float64)
-        points = deformation.map_points(points, displacement)
-    return np.asarray(sample_mask(mask, points).reshape(grid.shape) > 0.5)
+    displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T
+    moved = deformation.map_points(points, displacement.astype(np.float64))
+    inside = [sample_mask(one.mask, points if one.is_of_fixed else moved) > 0.5 for one in excluded]
+    return [voxels.reshape(grid.shape) for voxels in inside]
 
 
-def volume_change(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
-    """By which share a mask (uint8) swells (positive) or shrinks from the fixed to the moving frame."""
-    deformation, grid = outcome.deformation, outcome.grid
-    inside = voxels_within(mask, outcome, in_moving_frame=in_moving_frame)
-    if not inside.any():
-        return None
-    jacobian = jacobian_determinant(deformation.lattice.gradient(deformation.control_mm, grid))
-    return float(jacobian[inside].mean() - 1.0)
+def volume_change(excluded: Excluded, outcome: Outcome) -> float:
+    """By which share a mask swells (positive) or shrinks from the fixed to the moving frame."""
+    deformation = outcome.deformation
+    kept = KeptVolumes([excluded], deformation.lattice, deformation.rigid)
+    return float(kept.changes(deformation.control_mm)[0][0])
 
 
-def error_within(mask: sitk.Image, outcome: Outcome, *, in_moving_frame: bool) -> float | None:
-    """Mean of the estimated error in mm within a mask (uint8); None where the region holds none of it."""
-    inside = voxels_within(mask, outcome, in_moving_frame=in_moving_frame)
+def error_within(inside: BoolArray, outcome: Outcome) -> float | None:
+    """Mean of the estimated error in mm in voxels of the outcome's grid; None where there are none."""
     return float(outcome.error_mm[inside].mean()) if inside.any() else None

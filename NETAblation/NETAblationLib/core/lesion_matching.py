@@ -23,7 +23,7 @@ from .clinical_rules import RULES
 from .diameters import axial_diameters_mm
 from .errors import EmptyMaskError, GeometryError, InputError
 from .frames import Points
-from .fusion_inputs import mask_points, sample_mask
+from .fusion_inputs import sample_mask
 from .images import require_3d_finite
 
 FloatArray = npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ def match_lesions(
 
 def _dated(name: str, mask: sitk.Image, what: str, to_earlier: sitk.Transform | None) -> _Dated:
     require_3d_finite(mask, f"{what} '{name}'")
-    points = mask_points(mask)
+    points = frames.voxel_centers(mask)
     if not len(points):
         raise EmptyMaskError(f"{what} '{name}': the mask is empty")
     there = points if to_earlier is None else frames.transform_points(to_earlier, points)

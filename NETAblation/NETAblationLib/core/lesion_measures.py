@@ -23,7 +23,7 @@ from .clinical_rules import RULES, Rule
 from .diameters import axial_diameters_mm, longest_3d_mm
 from .errors import EmptyMaskError, GeometryError, InputError
 from .frames import Points
-from .fusion_inputs import is_ct, mask_points, sample_mask
+from .fusion_inputs import is_ct, sample_mask
 from .images import image_hash, require_3d_finite
 from .lobes import Lobes
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
@@ -253,7 +253,7 @@ def measure_lesions(
     _require_apart(found)
     progress(0.3, "liver")
     whole = _liver(cut_liver, found)
-    reference = _reference(mask_points(cut_liver), whole, found, vessels) if phases else np.empty((0, 3))
+    reference = _reference(frames.voxel_centers(cut_liver), whole, found, vessels) if phases else np.empty((0, 3))
     _require_ct(phases, reference)
     progress(0.5, "structures")
     fields = {name: _structure(name, mask, found) for name, mask in structures.items()}
@@ -299,7 +299,7 @@ def _lesion(name: str, mask: sitk.Image, liver: sitk.Image) -> _Lesion:
     """A lesion with its surface; raises GeometryError where it does not belong to the liver."""
     title = f"lesion '{name}'"
     cut = _cut(mask, title)
-    points = mask_points(cut)
+    points = frames.voxel_centers(cut)
     smooth = smooth_field(cut, title)
     surface = smooth.surface()
     inside_share = float(np.mean(sample_mask(liver, points) > 0.5))

@@ -13,7 +13,6 @@ from scipy import ndimage
 from . import frames
 from .errors import EmptyMaskError, GeometryError, InputError
 from .frames import Points
-from .fusion_inputs import mask_points
 
 IntArray = npt.NDArray[np.integer]
 
@@ -66,7 +65,7 @@ class Lobes:
         """
         points = {}
         for name, mask in (("gallbladder", gallbladder), ("inferior vena cava", cava)):
-            points[name] = mask_points(mask)
+            points[name] = frames.voxel_centers(mask)
             if not len(points[name]):
                 raise EmptyMaskError(f"{name}: the mask is empty; it is needed to tell the lobes")
         center, middle = points["gallbladder"].mean(axis=0), points["inferior vena cava"].mean(axis=0)

@@ -73,17 +73,21 @@ class SampledImage:
 def prepare(image: sitk.Image, usable: sitk.Image, smoothing_mm: float) -> SampledImage:
     """Smooth an image for sampling at the given scale, and coarsen its grid as far as that allows.
 
-    `image` is float32, `usable` uint8 0/1 on its grid. The blur of the voxels themselves is
+    `image` is float32, `usable` uint8 0/1 or shares on its grid. The blur of the voxels themselves is
     part of the smoothing, so that slices of other thickness come out alike where they can.
     """
-    axes = zip(image.GetSpacing(), image.GetSize(), strict=True)
-    factors = [max(1, min(int(smoothing_mm / spacing), count // 4)) for spacing, count in axes]
-    coarse = sitk.BinShrink(image, factors)
-    coarse_usable = sitk.BinShrink(sitk.Cast(usable, sitk.sitkFloat32), factors)
+    coarse = shrunk(image, smoothing_mm)
+    coarse_usable = shrunk(sitk.Cast(usable, sitk.sitkFloat32), smoothing_mm)
     spacing = np.array(coarse.GetSpacing())[::-1]
     sigma = np.sqrt(np.maximum(smoothing_mm**2 - spacing**2 / 12, 0.0)) / spacing
     values = ndimage.gaussian_filter(sitk.GetArrayViewFromImage(coarse), sigma, truncate=3.0, mode="nearest")
     return SampledImage(values, sitk.GetArrayFromImage(coarse_usable), frames.ras_to_index_matrix(coarse))
+
+
+def shrunk(image: sitk.Image, scale_mm: float) -> sitk.Image:
+    """An image averaged over blocks of voxels up to a size in mm, at least 4 blocks along each axis."""
+    axes = zip(image.GetSpacing(), image.GetSize(), strict=True)
+    return sitk.BinShrink(image, [max(1, min(int(scale_mm / spacing), count // 4)) for spacing, count in axes])
 
 
 def resample_mask(mask: BoolArray, grid: WorkingGrid, onto: WorkingGrid) -> BoolArray:
