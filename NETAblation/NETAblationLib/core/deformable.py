@@ -86,6 +86,8 @@ PRESETS = {
 _MIN_USABLE = 0.95
 #: Voxel edge at which folding is looked for, in mm: six to a control spacing.
 _JACOBIAN_SPACING_MM = 4.0
+#: How exactly a step is solved, as a share of the pull; later steps mend what is left.
+_STEP_TOLERANCE = 1e-2
 _STIFFENING = 4.0
 _MAX_STIFFENINGS = 5
 #: The estimated error holds the change that a prior this much softer makes.
@@ -241,7 +243,7 @@ class _Work:
         tensor, force = self._terms(found)
         system = self._system(tensor, force, control)
         for retry in range(_MAX_STIFFENINGS):
-            change = self._solve(system, control, stiffness)
+            change = self._solve(system, control, stiffness, tolerance=_STEP_TOLERANCE)
             if self._smallest_jacobian(control + change) > self._settings.min_jacobian:
                 length = np.linalg.norm(self._lattice.evaluate(change, self.grid)[:, self.core], axis=0)
                 return control + change, float(length.mean()), stiffness, retry
@@ -310,10 +312,10 @@ class _Work:
         volume = np.float32(self.grid.spacing_mm**3)
         return tensor * volume, force * volume
 
-    def _solve(self, system: _System, control: FloatArray, stiffness: float) -> FloatArray:
+    def _solve(self, system: _System, control: FloatArray, stiffness: float, tolerance: float = 1e-3) -> FloatArray:
         energy = self._energy * np.float32(stiffness)
         restoring = (energy @ control.reshape(3, -1).T).T.reshape(control.shape)
-        return solve(system.normal, energy, system.pull - restoring, system.rows)
+        return solve(system.normal, energy, system.pull - restoring, system.rows, tolerance=tolerance)
 
     def _smallest_jacobian(self, control: FloatArray) -> float:
         return float(jacobian_determinant(self._lattice.gradient(control, self._folding_grid)).min())

@@ -82,6 +82,13 @@ def voxel_centers(mask: sitk.Image) -> Points:
     return index_to_ras(mask, np.stack([i, j, k], axis=1))
 
 
+def center_of(mask: sitk.Image) -> Points:
+    """The mean (3,) of the centers of a mask's voxels that are not zero, RAS."""
+    inside = sitk.GetArrayViewFromImage(mask) != 0
+    counts = [inside.sum(axis=axes) for axes in ((0, 1), (0, 2), (1, 2))]  # along I, J, K
+    return index_to_ras(mask, np.array([np.average(np.arange(len(n)), weights=n) for n in counts]))
+
+
 def is_inside(image: sitk.Image, points_ras_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Which of the RAS points, shape (N, 3), lie within the voxels of `image`; shape (N,)."""
     index = ras_to_index(image, points_ras_mm)

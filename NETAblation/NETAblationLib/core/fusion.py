@@ -233,7 +233,7 @@ def _rigid_start(
     progress(0.05, "aligning rigidly")
     origin = np.zeros(3)
     if fixed_liver is not None and moving_liver is not None:
-        centers = frames.voxel_centers(fixed_liver).mean(axis=0), frames.voxel_centers(moving_liver).mean(axis=0)
+        centers = frames.center_of(fixed_liver), frames.center_of(moving_liver)
         starts = [centers, (origin, origin)]
         region = liver_region(fixed_liver, 4.0)
         both = True

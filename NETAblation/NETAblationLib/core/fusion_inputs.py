@@ -202,10 +202,8 @@ def faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
 
 
 def liver_region(mask: sitk.Image, spacing_mm: float = 2.0) -> tuple[WorkingGrid, BoolArray]:
-    """A liver as a mask on a working grid just around it."""
-    points = frames.voxel_centers(mask)
-    step = float(max(mask.GetSpacing()))
-    grid = WorkingGrid.over(points.min(axis=0) - step, points.max(axis=0) + step, spacing_mm)
+    """A liver, cut to what it holds, as a mask on a working grid over it."""
+    grid = WorkingGrid.over(*frames.bounding_box_ras(mask), spacing_mm)
     return grid, sample_mask(mask, grid.points()).reshape(grid.shape) > 0.5
 
 

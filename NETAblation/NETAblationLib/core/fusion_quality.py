@@ -25,7 +25,7 @@ BoolArray = npt.NDArray[np.bool_]
 #: Voxel edge at which livers are compared, in mm.
 _SPACING_MM = 2.0
 #: Room around the fixed liver in which the other one is looked for, in mm.
-_PAD_MM = 24.0
+_PAD_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,9 @@ class LiverAgreement:
 def liver_agreement(
     fixed_liver: sitk.Image, moving_liver: sitk.Image, deformation: Deformation, *, rigid_only: bool = False
 ) -> LiverAgreement:
-    """Compare the livers in the fixed frame, on a grid of 2 mm with the masks linear between voxels."""
-    nodes = frames.voxel_centers(fixed_liver)
-    lower, upper = nodes.min(axis=0) - _PAD_MM, nodes.max(axis=0) + _PAD_MM
-    grid = WorkingGrid.over(lower, upper, _SPACING_MM)
+    """Compare the livers (cut to what they hold) in the fixed frame, on a grid of 2 mm, linear between voxels."""
+    lower, upper = frames.bounding_box_ras(fixed_liver)
+    grid = WorkingGrid.over(lower - _PAD_MM, upper + _PAD_MM, _SPACING_MM)
     points = grid.points()
     displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T
     moved = apply_matrix(deformation.rigid, points if rigid_only else points + displacement)
