@@ -81,6 +81,23 @@ def test_margin_of_two_zones_against_the_plan_beside_another_lesion(files, tmp_p
         assert words in said
 
 
+def test_a_zone_that_contracted_is_enlarged_only_when_asked_and_says_so(files, tmp_path, capsys):
+    out = tmp_path / "margin.json"
+    words = ("margin", "--tumor", files / "tumor.nrrd", "--zone", files / "zone.nrrd", "--json", out)
+    run(*words)
+    drawn = json.loads(out.read_text())
+    assert drawn["mam_mm"] == pytest.approx(13 - 3 - 8, abs=0.3)
+    assert "contracted" not in capsys.readouterr().err
+    run(*words, "--zone-shrinkage", "0.1")
+    enlarged = json.loads(out.read_text())
+    assert enlarged["mam_mm"] == pytest.approx(13 / 0.9 - 3 - 8, abs=0.3)
+    assert enlarged["zone_volume_ml"] == drawn["zone_volume_ml"]  # as it was drawn
+    assert enlarged["parameters"]["zone_shrinkage_fraction"] == 0.1
+    assert "contracted by 10 %" in capsys.readouterr().err
+    assert cli.main([str(word) for word in (*words, "--zone-shrinkage", "0.7")]) == 2
+    assert "0 to 0.5" in capsys.readouterr().err
+
+
 def test_warp_brings_masks_and_points_into_the_fixed_frame(files, tmp_path):
     matrix = np.eye(4)
     matrix[:3, 3] = (4.0, -3.0, 2.0)

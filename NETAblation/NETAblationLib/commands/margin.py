@@ -84,6 +84,13 @@ def add_margin(commands: Any) -> None:
         metavar="MM",
         help="standard deviation of the drawn surfaces of tumor and zone, for the MAM's interval (default 1.3)",
     )
+    parser.add_argument(
+        "--zone-shrinkage",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="by which share of its length ablated tissue has contracted, 0 to 0.5 (default 0: as drawn)",
+    )
     parser.add_argument("--image", type=Path, metavar="CT", help="the image before ablation, for scene and report")
     parser.add_argument("--post-image", type=Path, metavar="CT", help="the image after ablation, likewise")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers for machines, - for standard output")
@@ -126,6 +133,7 @@ def run_margin(options: argparse.Namespace) -> None:
             fixed_to_moving=transform,
             margin_mm=options.margin_mm,
             registration_error_mm=options.registration_error_mm,
+            zone_shrinkage_fraction=options.zone_shrinkage,
             progress=progress,
         )
     result = in_doubt(result, fusion.get("verdict"))

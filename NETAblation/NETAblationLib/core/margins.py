@@ -189,6 +189,7 @@ def measure_margin(
     fixed_to_moving: sitk.Transform | None = None,
     margin_mm: float = DEFAULT_MARGIN_MM,
     registration_error_mm: float | None = None,
+    zone_shrinkage_fraction: float = 0.0,
     input_hashes: Mapping[str, str] | None = None,
     progress: ProgressCallback = silent,
 ) -> MarginResult:
@@ -198,6 +199,7 @@ def measure_margin(
     (post-ablation) frame; grids may differ. `fixed_to_moving` maps fixed to moving points, as
     ITK's resampling does; None where both share a frame. The zone's surface is carried into the
     fixed frame; no mask is resampled. Without a liver mask all of the surface is evaluable.
+    `zone_shrinkage_fraction` is by how much of its length ablated tissue has contracted (:func:`.carry.carry_field`).
     `input_hashes` are stored in the result; by default SHA-256 of geometry and voxels.
 
     Raises EmptyMaskError or GeometryError (naming the mask) for empty or unsound masks, fields of
@@ -220,7 +222,9 @@ def measure_margin(
         is_outside, is_subcapsular = _capsule(surface, liver_field, margin_mm)
         moving_field = zone_found.result()
     progress(0.45, "zone surface in the planning frame")
-    zone_field = carry_field(moving_field, fixed_to_moving, surface.centroid_ras_mm)
+    zone_field = carry_field(
+        moving_field, fixed_to_moving, surface.centroid_ras_mm, zone_shrinkage_fraction=zone_shrinkage_fraction
+    )
     zone_surface = zone_field.surface()
     progress(0.55, "signed margins")
     signed_margin_mm = -signed_distance_mm(surface.points_ras_mm, zone_field, zone_surface)
@@ -240,7 +244,7 @@ def measure_margin(
         shell_coverage_fraction={f"{m:g}": shell_coverage_fraction(surroundings, m) for m in SHELLS_MM},
         subcapsular_fraction=_share(surface, is_subcapsular),
         tumor_volume_ml=surface.volume_ml,
-        zone_volume_ml=moving_field.surface().volume_ml if fixed_to_moving is not None else zone_surface.volume_ml,
+        zone_volume_ml=(zone_surface if zone_field is moving_field else moving_field.surface()).volume_ml,
         residual_tumor_volume_ml=left_tumor.volume_ml,
         residual_margin_volume_ml=left_margin.volume_ml,
         tumor_component_count=tumor_field.component_count,
@@ -251,11 +255,13 @@ def measure_margin(
             *_tumor_warnings(tumor_field, zone, surface, fixed_to_moving),
             *_zone_warnings(moving_field, signed_margin_mm, left_tumor, surface),
             *_liver_warnings(liver_field, surface, is_outside),
+            *_shrinkage_warnings(zone_shrinkage_fraction),
         ),
         input_hashes=dict(input_hashes or _hashes(tumor=tumor_field, zone=moving_field, liver=liver_field)),
         parameters={
             "margin_mm": float(margin_mm),
             "registration_error_mm": None if registration_error_mm is None else float(registration_error_mm),
+            "zone_shrinkage_fraction": float(zone_shrinkage_fraction),
             "has_liver": liver is not None,
             "has_transform": fixed_to_moving is not None,
         },
@@ -427,6 +433,15 @@ def _zone_warnings(zone: SmoothField, signed_margin_mm: FloatArray, left: Residu
     if (signed_margin_mm < 0).all() and left.volume_ml > _UNTOUCHED_FRACTION * surface.volume_ml:
         found.append("the zone does not touch the tumor: check the masks and the fusion")
     return found
+
+
+def _shrinkage_warnings(fraction: float) -> list[str]:
+    if fraction == 0.0:
+        return []
+    return [
+        f"the zone counts as contracted by {100 * fraction:g} % of its length (user-set) and was enlarged by "
+        "that before its margin was measured"
+    ]
 
 
 def _liver_warnings(liver: SmoothField | None, surface: Surface, is_outside: BoolArray) -> list[str]:
