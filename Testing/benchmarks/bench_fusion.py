@@ -19,10 +19,14 @@ from scipy import ndimage
 from NETAblationLib.core import frames
 from NETAblationLib.core.fusion import FusionResult, fuse
 from NETAblationLib.core.images import read_image
+from NETAblationLib.core.working_grids import WorkingGrid
 from support.datasets import dataset
 from support.fusion_pairs import FusionPair, PairOptions, make_pair, phantom_pair, real_anatomy
 
 _MAX_THREADS = 2
+#: Where overlays are written; `make clean` takes them away.
+_PICTURES = Path("build") / "benchmark-pictures"
+_OVERLAY_WINDOW_HU = (-700.0, 300.0)
 #: Air in the lung is below this, in HU.
 _LUNG_HU = -400.0
 
@@ -194,10 +198,12 @@ def _breathing() -> None:
         return
     fixed, moving = (read_image(folder / f"{name}.nii.gz") for name in ("t0", "t5"))
     result, seconds, cpu_seconds, _ = _measured(lambda: fuse(fixed, moving))
-    heights = [_dome(fixed)]
-    heights += [_dome(sitk.Resample(moving, fixed, t, sitk.sitkLinear, -1000.0)) for t in _breathing_stages(result)]
-    for name, height in zip(("as it is", "rigid part alone", "ours, standard"), heights[1:], strict=True):
-        gap = np.abs(height - heights[0])
+    stages = {"as it is": sitk.Transform(3, sitk.sitkIdentity), "rigid part alone": result.rigid}
+    stages["ours, standard"] = result.transform
+    carried = {name: sitk.Resample(moving, fixed, t, sitk.sitkLinear, -1000.0) for name, t in stages.items()}
+    dome = _dome(fixed)
+    for name, image in carried.items():
+        gap = np.abs(_dome(image) - dome)
         gap = gap[np.isfinite(gap)]
         print(
             f"{'plm-4dct':<22} {name:<22} dome of the liver off by {gap.mean():.1f} mm (mean), {np.median(gap):.1f} "
@@ -207,10 +213,29 @@ def _breathing() -> None:
         f"{'plm-4dct':<22} {result.verdict}, estimated {result.estimated_error_mm:.1f} mm, J min "
         f"{result.field_jacobian_min:.2f}; {seconds:.0f} s, {cpu_seconds:.0f} CPU s"
     )
+    _write_overlays(fixed, tuple(carried.values()), dome)
 
 
-def _breathing_stages(result: FusionResult) -> tuple[sitk.Transform, ...]:
-    return sitk.Transform(3, sitk.sitkIdentity), result.rigid, result.transform
+def _write_overlays(fixed: sitk.Image, carried: Sequence[sitk.Image], dome: np.ndarray) -> None:
+    """One picture: a coronal slice through the top of the dome, fixed image in red over each carried one in cyan."""
+    j, i = np.unravel_index(np.nanargmax(dome), dome.shape)
+    top = frames.index_to_ras(fixed, np.array([i, j, 0.0]))
+    lower, upper = frames.bounding_box_ras(fixed)
+    grid = WorkingGrid.over([lower[0], top[1], lower[2]], [upper[0], top[1], upper[2]], 1.0)
+    plane = grid.image(np.zeros(grid.shape, dtype=np.uint8))
+
+    def gray(image: sitk.Image) -> np.ndarray:
+        values = sitk.GetArrayFromImage(sitk.Resample(image, plane, sitk.Transform(), sitk.sitkLinear, -1000.0))
+        low, high = _OVERLAY_WINDOW_HU
+        return (255 * np.clip((values[::-1, 0, ::-1] - low) / (high - low), 0, 1)).astype(np.uint8)
+
+    red = gray(fixed)
+    tiles = [np.stack([red, gray(image), gray(image)], axis=-1) for image in carried]
+    _PICTURES.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(np.hstack(tiles), isVector=True), str(_PICTURES / "plm-4dct.png"))
+    print(
+        f"{'plm-4dct':<22} overlays, as it is, rigid, ours: {_PICTURES.name}/plm-4dct.png in {_PICTURES.parent.name}/"
+    )
 
 
 def _dome(image: sitk.Image) -> np.ndarray:
