@@ -46,8 +46,8 @@ _MODULES = {
     "obstacles": ("NETAblationLesions", layouts.PLANNING),
     "plan": ("NETAblationProbes", layouts.PLANNING),
     "post_image": ("NETAblation", ""),
-    "fusion": ("NETAblationMargins", layouts.FUSION),
     "zones": ("NETAblationMargins", layouts.FUSION),
+    "fusion": ("NETAblationMargins", layouts.FUSION),
     "margin": ("NETAblationMargins", layouts.MARGIN),
 }
 

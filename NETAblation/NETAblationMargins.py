@@ -190,6 +190,9 @@ class NETAblationMarginsWidget(Panel):
         self.choose(ui.presetComboBox, self.parameterNode.preset)
         missing = fusion_steps.missing_for_fusion(case)
         self.allowKept(ui.fuseButton, missing)
+        ui.zoneWarningLabel.text = "" if missing else fusion_steps.zone_warning(case)
+        ui.zoneWarningLabel.styleSheet = f"color: white; background-color: {fusion_steps.WARNING_COLOR}; padding: 5px"
+        ui.zoneWarningLabel.visible = ui.zoneWarningLabel.text != ""
         ui.fuseButton.text = _("Fuse") if case is None or case.transform is None else _("Fuse again")
         labels = (ui.verdictLabel, ui.verdictReasonsLabel, ui.fusionFiguresLabel, ui.adviceLabel)
         if missing:

@@ -29,6 +29,7 @@ from NETAblationLib.scene import (
     transforms,
     zone_steps,
 )
+from NETAblationLib.scene.case_steps import DONE, STALE, case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
@@ -195,15 +196,33 @@ def test_error_near_a_lesion():
 
 
 def test_zones_that_drove_the_fusion_are_named(case, motion, masks, lesion_id):
-    assert fusion_steps.zones_in_the_way(case) == ["L1"]
-    assert "Draw the zones first" in fusion_steps.fusion_verdict(case).advice
+    def fusion_step():
+        return next(step for step in case_steps(case) if step.key == "fusion")
+
+    assert "No ablation zone yet: L1." in fusion_steps.zone_warning(case)
+    assert "left: L1" in fusion_step().reason
     fused(case, motion)
+    assert "L1" in fusion_steps.zone_warning(case)
     assert fusion_steps.zones_in_the_way(case) == []
     case.replace_zone(lesion_id, masks["zone"])
+    assert fusion_steps.zone_warning(case) == ""
+    assert fusion_steps.zones_in_the_way(case) == ["L1"]
     assert "Fuse again" in fusion_steps.fusion_verdict(case).advice
+    assert (fusion_step().state, "L1" in fusion_step().reason) == (STALE, True)
     fused(case, motion)
     assert fusion_steps.zones_in_the_way(case) == []
+    assert fusion_step().state == DONE
     assert ("Error near L1", "1.4 mm (90 % sure below 2.0 mm)") in fusion_steps.fusion_verdict(case).figures
+
+
+def test_zones_are_asked_for_of_planned_lesions_only(case, masks, lesion_id):
+    other = case.add_lesion("L2", sitk.BinaryErode(masks["tumor"], [1, 1, 1]))
+    assert zone_steps.lesions_without_zone(case) == ["L1", "L2"]
+    case.replace_zone(lesion_id, masks["zone"])
+    assert zone_steps.lesions_without_zone(case) == []  # nothing says that the other was treated
+    assert {step.key: step.state for step in case_steps(case)}["zones"] == DONE
+    case.remove_lesion(lesion_id)
+    assert zone_steps.lesions_without_zone(case) == [case.lesions[other].name]
 
 
 # --- landmarks ------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from typing import Any
 
 from . import segmentations
 from .cases import CaseScene, LesionNodes
+from .fusion_steps import zones_in_the_way
 from .provenance import is_stale, stale_reason
+from .zone_steps import lesions_without_zone, treated_lesions
 
 TO_DO, DONE, STALE, PROBLEM = "to do", "done", "stale", "problem"
 
@@ -45,9 +47,9 @@ def case_steps(case: CaseScene | None) -> list[Step]:
         _obstacles(case),
         _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no lesion has a plan yet"),
         _post_image(case),
+        _zones(case),
         _fusion(case),
-        _per_lesion("zones", lesions, [lesion.zone_model for lesion in lesions], "no ablation zone is drawn yet"),
-        _per_lesion("margin", lesions, [lesion.margin_node for lesion in lesions], "no margin is measured yet"),
+        _margins(lesions),
     ]
 
 
@@ -58,8 +60,8 @@ _TITLES = {
     "obstacles": "Organs at risk",
     "plan": "Probes",
     "post_image": "Image after ablation",
-    "fusion": "Fusion",
     "zones": "Ablation zones",
+    "fusion": "Fusion",
     "margin": "Margins",
 }
 
@@ -106,18 +108,34 @@ def _post_image(case: CaseScene) -> Step:
     return _step("post_image", DONE, "chosen")
 
 
+def _zones(case: CaseScene) -> Step:
+    treated = treated_lesions(case)
+    return _per_lesion("zones", treated, [lesion.zone_model for lesion in treated], "draw each zone before fusing")
+
+
 def _fusion(case: CaseScene) -> Step:
     if case.post_volume is None or case.transform is None:
-        return _step("fusion", TO_DO, "fuse the images before and after")
+        left = ", ".join(lesions_without_zone(case))
+        ask = f"draw the zones first (left: {left}), then fuse" if left else "fuse the images before and after"
+        return _step("fusion", TO_DO, ask)
     if is_stale(case.transform):
         return _step("fusion", STALE, stale_reason(case.transform))
     document = case.fusion_document() or {}
     verdict = document.get("verdict")
     if verdict == "not usable":
         return _step("fusion", PROBLEM, "not usable: " + "; ".join(document.get("verdict_reasons", ())))
+    later = ", ".join(zones_in_the_way(case))
+    if later:
+        return _step("fusion", STALE, f"fuse again: the zone of {later} was drawn later, so that it was not left out")
     error = document.get("estimated_error_mm")
     words = "fused" if verdict is None else f"fused, {verdict}"
     return _step("fusion", DONE, words if error is None else f"{words}, error about {error:.1f} mm")
+
+
+def _margins(lesions: list[LesionNodes]) -> Step:
+    """Margins are asked for where there are zones."""
+    ablated = [lesion for lesion in lesions if lesion.zone_segment is not None] or lesions
+    return _per_lesion("margin", ablated, [lesion.margin_node for lesion in ablated], "no margin is measured yet")
 
 
 def _per_lesion(key: str, lesions: list[LesionNodes], results: list[Any], none_yet: str) -> Step:

@@ -17,7 +17,7 @@ from ..core.errors import GeometryError, InputError
 from ..core.lesions import LesionSegmentation, segment_lesion
 from ..core.progress import ProgressCallback, silent
 from . import documents, nodes, segmentations, transforms
-from .cases import CaseScene
+from .cases import CaseScene, LesionNodes
 from .nodes import LESION
 from .provenance import ROLE, Provenance, describe, nodes_with_role
 from .terminology import term
@@ -51,6 +51,17 @@ class ZoneInputs:
     def segment(self, progress: ProgressCallback = silent) -> LesionSegmentation:
         """Segment the zone; touches no node and raises as `core.lesions.segment_lesion`."""
         return segment_lesion(self.image, self.line_ras_mm, kind="zone", liver=self.liver, progress=progress)
+
+
+def treated_lesions(case: CaseScene) -> list[LesionNodes]:
+    """The lesions that zones are asked for: those with a plan or a zone; all where there are none of these."""
+    lesions = list(case.lesions.values())
+    return [lesion for lesion in lesions if lesion.plan_node is not None or lesion.zone_segment is not None] or lesions
+
+
+def lesions_without_zone(case: CaseScene) -> list[str]:
+    """The names of the treated lesions whose zone is not drawn yet: what was ablated there would drive the fusion."""
+    return [lesion.name for lesion in treated_lesions(case) if lesion.zone_segment is None]
 
 
 def zone_line(lesion_id: str) -> Any:
