@@ -39,9 +39,10 @@ class NETAblationProbes(ScriptedLoadableModule):
         self.parent.dependencies = ["Markups", "Models"]
         self.parent.contributors = ["NETAblation contributors"]
         self.parent.helpText = _(
-            "Places virtual ablation probes for one lesion: by hand, each with two clicks (target, skin), or all at "
-            "once with Plan. Drag either end of a probe; its zone, the coverage, the predicted margin and the check of "
-            "its path follow. Research software, not a medical device."
+            "Places virtual ablation probes for one lesion: by hand, each with two clicks (the target, where its zone is "
+            "centered, then the skin), or all at once with Plan. Drag the skin end of a probe to turn it about its "
+            "zone, or the tip to take the zone along: coverage, predicted margin and the check of its path follow. "
+            "Research software, not a medical device."
         )
         self.parent.acknowledgementText = _("Each device's zones come with their source; see the panel.")
 
@@ -374,11 +375,22 @@ class NETAblationProbesWidget(Panel):
             for column, isOn in ((LOCKED, row.is_locked), (SHOWN, row.is_visible)):
                 self._cell(number, column).setCheckState(qt.Qt.Checked if isOn else qt.Qt.Unchecked)
         self._isFilling = False
-        self.ui.placeProbeButton.checked = self.editing is not None and self.editing.is_placing
+        self._showPlacing()
         self._showNumbers()
         self._showChosen()
         self.showNeedle()
         self.showAllowed()
+
+    def _showPlacing(self) -> None:
+        """What the next click is for."""
+        button = self.ui.placeProbeButton
+        button.checked = self.editing is not None and self.editing.is_placing
+        if not button.checked:
+            button.text = _("Place probe")
+        elif self.editing.is_target_placed:
+            button.text = _("Click the skin: the probe enters there (press to end)")
+        else:
+            button.text = _("Click the target: the zone is centered there (press to end)")
 
     def _cell(self, row: int, column: int):
         table = self.ui.probesTable

@@ -57,9 +57,12 @@ def place(widget):
     widget.ui.placeProbeButton.click()
     selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
     line = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID())
-    for point in (CENTER, SKIN):
+    for point, asked in ((CENTER, "Click the target"), (SKIN, "Click the skin")):
+        slicer.app.processEvents()
+        assert widget.ui.placeProbeButton.text.startswith(asked)
         line.AddControlPoint(point.tolist())
     settle(widget)
+    assert widget.ui.placeProbeButton.text == "Place probe"
     return line
 
 

@@ -4,6 +4,10 @@
 coverage, the predicted margin and the check of its path follow; when the hand rests, the exact united surface of the
 zones and the plan's document are written. Lines are free to be dragged only while something follows them.
 
+What is pointed at is the target: a probe is placed with its zone centered there, its tip ahead of that as the device's
+setting has it. When the skin end is dragged, the probe turns about the middle of its zones, which stay where they are;
+when the tip is dragged, the zones go with it.
+
 The scene stays the case: probes are read from their lines, and all that is kept here is what can be undone, and what
 was prepared for measuring (a :class:`~..core.planning.Task`), which is worked out beside the scene.
 """
@@ -325,9 +329,15 @@ class ProbeEditing:
         """Whether the next clicks in the views place a probe."""
         return self._placing is not None
 
+    @property
+    def is_target_placed(self) -> bool:
+        """Whether the first of the two clicks, the target, was made."""
+        return self._placing is not None and bool(self._placing[0].GetNumberOfDefinedControlPoints())
+
     def begin_placing(self, device: str, setting: str) -> Any:
         """Let the next two clicks place a probe, the first at its target, the second at the skin; returns its line.
 
+        The target is where the center of its zone will lie.
         Raises DeviceError for a setting that cannot be planned.
         """
         self._setting(device, setting)
@@ -364,7 +374,10 @@ class ProbeEditing:
         return line
 
     def _on_point_defined(self, *_: Any) -> None:
-        if self._placing is None or self._placing[0].GetNumberOfDefinedControlPoints() < 2:
+        if self._placing is None:
+            return
+        if self._placing[0].GetNumberOfDefinedControlPoints() < 2:
+            self._on_change()
             return
         device, setting = self._placing[2:]
         line = self._end_placing()
@@ -425,9 +438,17 @@ class ProbeEditing:
             np.array_equal(entry, probe.entry_ras_mm) and np.array_equal(tip, probe.tip_ras_mm)
         ):
             return
+        if np.array_equal(tip, probe.tip_ras_mm):
+            moved = _turned(probe, entry)
+            if moved is None:
+                return
+            with self._own_changes():
+                probes.update_probe(line, moved.entry_ras_mm, moved.tip_ras_mm)
+        else:
+            moved = probe.with_ends(entry, tip)
         if not self._dragged:
             self._remember(f"move {line.GetName()}")
-        self._probes[index] = probe.with_ends(entry, tip)
+        self._probes[index] = moved
         self._show_moved(index)
         if not self._dragged:
             self._settle()
@@ -439,11 +460,11 @@ class ProbeEditing:
         self._dragged = ""
         index = self._lines.index(line)
         moved = self._probes[index]
+        with self._own_changes():  # where the ends had come too near to each other, the last good place
+            probes.update_probe(line, moved.entry_ras_mm, moved.tip_ras_mm)
         if self._undo and any(s.node_id == line.GetID() and s.probe == moved for s in self._undo[-1][1]):
             self._undo.pop()  # a click without a drag
             return
-        with self._own_changes():  # where the ends had come too near to each other, the last good place
-            probes.update_probe(line, moved.entry_ras_mm, moved.tip_ras_mm)
         self._settle()
         self._on_change()
 
@@ -693,6 +714,20 @@ def _aimed_at(setting: ZoneSetting, target: npt.ArrayLike, skin: npt.ArrayLike, 
     along = (center - entry) / length
     tip = center + setting.center_to_tip_mm * along
     return Probe(_point(entry), _point(tip), (ablation_at_tip(setting, tip, along),), device)
+
+
+def _turned(probe: Probe, entry_ras_mm: npt.NDArray[np.float64]) -> Probe | None:
+    """The probe from another entry, turned about the middle of its zones (without any, about its tip).
+
+    None where the entry is too near to that middle for a probe.
+    """
+    tip = np.array(probe.tip_ras_mm)
+    middle = np.mean([row.center_ras_mm for row in probe.ablations], axis=0) if probe.ablations else tip
+    way = middle - entry_ras_mm
+    length = float(np.linalg.norm(way))
+    if length < _SHORTEST_MM:
+        return None
+    return probe.with_ends(entry_ras_mm, middle + ((tip - middle) @ probe.direction) * way / length)
 
 
 def _refitted(probe: Probe, setting: ZoneSetting, device: str) -> Probe:
