@@ -39,8 +39,8 @@ class NETAblationProbes(ScriptedLoadableModule):
         self.parent.dependencies = ["Markups", "Models"]
         self.parent.contributors = ["NETAblation contributors"]
         self.parent.helpText = _(
-            "Places virtual ablation probes for one lesion: by hand, each with two clicks (the target, where its zone is "
-            "centered, then the skin), or all at once with Plan. Drag the skin end of a probe to turn it about its "
+            "Places virtual ablation probes for one lesion: by hand, each with two clicks (the target, where its zone "
+            "is centered, then the skin), or all at once with Plan. Drag the skin end of a probe to turn it about its "
             "zone, or the tip to take the zone along: coverage, predicted margin and the check of its path follow. "
             "Research software, not a medical device."
         )

@@ -9,7 +9,7 @@ import types
 import pytest
 import slicer
 
-from NETAblationLib.core.errors import InputError
+from NETAblationLib.core.errors import Cancelled, InputError
 from NETAblationLib.scene.cases import CaseScene
 
 
@@ -41,13 +41,15 @@ def test_stopped_work_changes_nothing(work):
             begun.set()
             progress(0.1, "on and on")
 
-    work.start("Endless", endless, got.append, lambda: ended.append(True))
+    failed = []
+    work.start("Endless", endless, got.append, lambda: ended.append(True), failed.append)
     assert begun.wait(10)
     with pytest.raises(InputError, match="under way"):
         work.start("Another", endless, got.append)
     work.cancelButton.click()
     work.wait()
     assert (got, ended) == ([], [True])
+    assert isinstance(failed[0], Cancelled)
 
 
 def test_failing_work_is_told_of(work, dialogs):

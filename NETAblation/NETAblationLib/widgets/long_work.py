@@ -40,6 +40,7 @@ class LongWork:
         self._error: BaseException | None = None
         self._onDone: Callable[[Any], None] | None = None
         self._onEnd: Callable[[], None] | None = None
+        self._onFail: Callable[[BaseException], None] | None = None
         self.widget = qt.QFrame()
         layout = qt.QHBoxLayout(self.widget)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -72,16 +73,18 @@ class LongWork:
         work: Callable[[ProgressCallback], Any],
         onDone: Callable[[Any], None],
         onEnd: Callable[[], None] | None = None,
+        onFail: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Run `work(progress)` beside the application, then `onDone(result)` in the main thread.
 
-        `onEnd` is called in the main thread however the work ended. A failure is shown to the user; when the work
+        `onFail(error)` is called there where the work failed or was stopped (:class:`.Cancelled`), `onEnd` at last
+        however it ended. A failure is shown to the user; when the work
         is stopped it may still return what it has, else nothing changes. Raises InputError while other work is
         under way.
         """
         if LongWork._running is not None:
             raise InputError(_("{work} is under way: wait for it or stop it first").format(work=self.busyWith()))
-        self.title, self._onDone, self._onEnd = title, onDone, onEnd
+        self.title, self._onDone, self._onEnd, self._onFail = title, onDone, onEnd, onFail
         self._result = self._error = None
         self._said = (0.0, "")
         self._isStopping.clear()
@@ -106,7 +109,7 @@ class LongWork:
 
     def abandon(self) -> None:
         """Stop the work and forget it: what it would have given belongs to a scene that is being closed."""
-        self._onDone = self._onEnd = None
+        self._onDone = self._onEnd = self._onFail = None
         if self._thread is not None:
             self.cancel()
             self._thread.join()
@@ -143,13 +146,16 @@ class LongWork:
         self._timer.stop()
         self._thread = LongWork._running = None
         self.widget.visible = False
-        error, result, onDone, onEnd = self._error, self._result, self._onDone, self._onEnd
-        self._error = self._result = self._onDone = self._onEnd = None
+        error, result = self._error, self._result
+        onDone, onEnd, onFail = self._onDone, self._onEnd, self._onFail
+        self._error = self._result = self._onDone = self._onEnd = self._onFail = None
         try:
             if error is None and onDone is not None:
                 with slicer.util.tryWithErrorDisplay(_("{work} failed.").format(work=self.title)):
                     onDone(result)
-            elif error is not None and not isinstance(error, Cancelled):
+            if error is not None and onFail is not None:
+                onFail(error)
+            if error is not None and not isinstance(error, Cancelled):
                 showError(error, self.title)
         finally:
             if onEnd is not None:

@@ -154,9 +154,12 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.header.show(case)
         self.refresh()
 
-    def allow(self, button: Any, toolTip: str, *reasons: str) -> None:
-        """Enable a button with what it does as its tool tip, or disable it with the first reason that is not empty."""
-        busy = LongWork.busyWith()
+    def allow(self, button: Any, toolTip: str, *reasons: str, evenWhileBusy: bool = False) -> None:
+        """Enable a button with what it does as its tool tip, or disable it with the first reason that is not empty.
+
+        Work that is under way is a reason, unless the button can be pressed `evenWhileBusy`.
+        """
+        busy = "" if evenWhileBusy else LongWork.busyWith()
         if busy:
             reasons = (*reasons, _("{work} is under way").format(work=busy))
         reason = next((text for text in reasons if text), "")
@@ -170,10 +173,16 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             yield
         self.refreshSoon()
 
-    def startWork(self, title: str, work: Callable[[Any], Any], onDone: Callable[[Any], None]) -> None:
+    def startWork(
+        self,
+        title: str,
+        work: Callable[[Any], Any],
+        onDone: Callable[[Any], None],
+        onFail: Callable[[BaseException], None] | None = None,
+    ) -> None:
         """Run `work(progress)` beside the application and take its result; see :class:`.long_work.LongWork`."""
         with self.attempt(title):
-            self.longWork.start(title, work, onDone, onEnd=self.refreshSoon)
+            self.longWork.start(title, work, onDone, onEnd=self.refreshSoon, onFail=onFail)
 
     def addShortcut(self, keys: str, function: Callable[[], None]) -> None:
         """A keyboard shortcut that works while this module is open."""
