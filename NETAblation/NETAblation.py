@@ -25,7 +25,7 @@ from NETAblationLib.scene.lesion_table import LesionTable
 from NETAblationLib.scene.provenance import provenance_of
 from NETAblationLib.scene.sample_case import add_sample
 from NETAblationLib.widgets.panel import Panel
-from NETAblationLib.widgets.tables import Cell, fillTable, selectedKey, selectKey
+from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, selectedKey, selectKey, setColumns
 
 #: Sign, words and background of each state of a step: never the color alone. User-set.
 _STATES = {
@@ -35,8 +35,8 @@ _STATES = {
     PROBLEM: ("!", (0.96, 0.74, 0.70)),
 }
 
-#: Height of a row. User-set.
-_ROW_PIXELS = 26
+#: Width of the buttons that open a step, in pixels. User-set.
+_OPEN_PIXELS = 52
 
 #: Where each step is done: the module and the arrangement of views.
 _MODULES = {
@@ -122,9 +122,17 @@ class NETAblationWidget(Panel):
         self._rows = LesionTable()
         self._burden: tuple[tuple, TumorBurden | None] = ((), None)
         self._tips = {button.name: button.toolTip for button in self._buttons()}
-        _setColumns(ui.stepTable, [_("Step"), _("State"), ""], wide=1)
+        setColumns(ui.stepTable, [_("Step"), _("State"), ""], wide=1)
         lesionColumns = [_("Lesion"), _("ml"), _("mm"), _("Probes"), _("Planned"), _("MAM mm")]
-        _setColumns(ui.lesionTable, lesionColumns, wide=5)
+        toolTips = [
+            _("Name of the lesion"),
+            _("Volume in ml"),
+            _("Long x short axis in an axial slice, mm"),
+            _("Number of planned probes"),
+            _("Predicted MAM: the smallest margin that the plan gives, mm"),
+            _("Achieved MAM: the smallest margin that was measured, mm, with its verdict"),
+        ]
+        setColumns(ui.lesionTable, lesionColumns, wide=5, toolTips=toolTips)
         ui.beginButton.connect("clicked()", self.onBegin)
         ui.phaseButton.connect("clicked()", self.onPhase)
         ui.postButton.connect("clicked()", self.onPost)
@@ -274,15 +282,17 @@ class NETAblationWidget(Panel):
         rows = [
             [
                 Cell(step.title, step.reason),
-                Cell(f"{_STATES[step.state][0]} {step.state}: {step.reason}", step.reason, _STATES[step.state][1]),
+                Cell(_stateInWords(step), f"{step.state}: {step.reason}", _STATES[step.state][1]),
                 Cell(""),
             ]
             for step in steps
         ]
         fillTable(self.ui.stepTable, [step.key for step in steps], rows)
+        fitHeight(self.ui.stepTable, len(rows), len(rows))
         for row, step in enumerate(steps):
             if self.ui.stepTable.cellWidget(row, 2) is None:
                 button = qt.QPushButton(_("Open"))
+                button.setFixedWidth(_OPEN_PIXELS)
                 button.toolTip = _("Open where this step is done: {step}").format(step=step.title)
                 button.connect("clicked()", partial(self.openStep, step.key))
                 self.ui.stepTable.setCellWidget(row, 2, button)
@@ -307,6 +317,7 @@ class NETAblationWidget(Panel):
             ]
             cells.append([Cell(text, note, color) for text in texts])
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], cells)
+        fitHeight(self.ui.lesionTable, 2, 10)
         if case is not None and case.current_lesion:
             wasBlocked = self.ui.lesionTable.blockSignals(True)
             selectKey(self.ui.lesionTable, case.current_lesion)
@@ -315,7 +326,7 @@ class NETAblationWidget(Panel):
         self.ui.burdenLabel.text = (
             _("Tumor burden: known once liver and lesions are segmented.")
             if burden is None
-            else _("Tumor burden: {share:.1f} % of the liver ({tumor:.1f} of {liver:.0f} ml); class {group}").format(
+            else _("Tumor burden: {share:.1f} % ({tumor:.1f} of {liver:.0f} ml); class {group}").format(
                 share=100 * burden.fraction, tumor=burden.tumor_ml, liver=burden.liver_ml, group=burden.burden_class
             )
         )
@@ -331,15 +342,10 @@ class NETAblationWidget(Panel):
         return self._burden[1]
 
 
-def _setColumns(table, titles: list[str], wide: int) -> None:
-    table.setColumnCount(len(titles))
-    table.setHorizontalHeaderLabels(titles)
-    table.verticalHeader().setVisible(False)
-    table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
-    table.wordWrap = False
-    for column in range(len(titles)):
-        mode = qt.QHeaderView.Stretch if column == wide else qt.QHeaderView.ResizeToContents
-        table.horizontalHeader().setSectionResizeMode(column, mode)
+def _stateInWords(step) -> str:
+    """A sign, the state where it is not done, and why."""
+    words = step.reason if step.state == DONE else f"{step.state}: {step.reason}"
+    return f"{_STATES[step.state][0]} {words}"
 
 
 def _millimeters(value) -> str:

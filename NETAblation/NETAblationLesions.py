@@ -25,7 +25,7 @@ from NETAblationLib.scene.lesion_table import LesionRow, LesionTable, measures_w
 from NETAblationLib.scene.provenance import is_stale
 from NETAblationLib.widgets.long_work import LongWork
 from NETAblationLib.widgets.panel import Panel
-from NETAblationLib.widgets.tables import Cell, fillTable, keyOfRow, selectedKey, selectKey
+from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, keyOfRow, selectedKey, selectKey, setColumns
 
 #: While other work is under way, what was drawn waits this long for the next try, in ms. User-set.
 _RETRY_MS = 100
@@ -91,8 +91,8 @@ class NETAblationLesionsWidget(Panel):
         self._tips = {}
         for button in self._buttons():
             self._tips[button.name] = button.toolTip
-        _setColumns(ui.lesionTable, [_("Name"), _("ml"), _("mm"), _("Enhancement"), _("Notes")])
-        _setColumns(ui.matchTable, [_("Segment"), _("Taken as")])
+        setColumns(ui.lesionTable, [_("Name"), _("ml"), _("mm"), _("Enhancement"), _("Notes")], wide=4)
+        setColumns(ui.matchTable, [_("Segment"), _("Taken as")], wide=1)
         ui.segmentEditor.segmentationNodeSelectorVisible = False
         ui.segmentEditor.sourceVolumeNodeSelectorVisible = False
         ui.segmentEditor.switchToSegmentationsButtonVisible = False
@@ -149,10 +149,12 @@ class NETAblationLesionsWidget(Panel):
         self._followDrawing(case)
         if case is not None and self.parameterNode.image is not case.volume:
             self.parameterNode.image = case.volume
+        if case is not None and case.phases and self.parameterNode.phase is None:
+            self.parameterNode.phase = case.phases[0]
         self.ui.imageSelector.enabled = case is None
         rows = [] if case is None else self._rows.rows(case)
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], [_cells(row) for row in rows])
-        self.ui.lesionTable.resizeColumnsToContents()  # all five fit a narrow panel
+        fitHeight(self.ui.lesionTable, 3, 8)
         wasBlocked = self.ui.lesionTable.blockSignals(True)
         selectKey(self.ui.lesionTable, self.lesionId)
         self.ui.lesionTable.blockSignals(wasBlocked)
@@ -421,6 +423,7 @@ class NETAblationLesionsWidget(Panel):
         table = self.ui.matchTable
         rows = [[Cell(match.name, match.reason), Cell(match.structure)] for match in self._matches]
         fillTable(table, [match.segment_id for match in self._matches], rows)
+        fitHeight(table, 2, 8)
         for row, match in enumerate(self._matches):
             box = qt.QComboBox()
             box.toolTip = match.reason or _("What this segment is taken as")
@@ -472,13 +475,6 @@ def _segmentEditorNode():
         node.SetOverwriteMode(node.OverwriteNone)
         node = scene.AddNode(node)
     return node
-
-
-def _setColumns(table, titles) -> None:
-    table.setColumnCount(len(titles))
-    table.setHorizontalHeaderLabels(titles)
-    table.horizontalHeader().setStretchLastSection(True)
-    table.verticalHeader().setVisible(False)
 
 
 def _sizes(row: LesionRow) -> str:

@@ -21,6 +21,7 @@ from NETAblationLib.scene.plan_requests import content_of, plan_and_alternatives
 from NETAblationLib.scene.probe_editing import GRADE_COLORS, ProbeEditing, ProbeRow
 from NETAblationLib.widgets.long_work import LongWork
 from NETAblationLib.widgets.panel import Panel
+from NETAblationLib.widgets.tables import fitHeight, setColumns
 
 #: Alternatives that are looked for beside the plan with the fewest punctures.
 ALTERNATIVE_COUNT = 3
@@ -171,19 +172,32 @@ class NETAblationProbesWidget(Panel):
         return lambda: button.enabled and button.click()
 
     def _setUpTables(self) -> None:
-        for table, labels in (
-            (
-                self.ui.probesTable,
-                [_("Probe"), _("Path"), _("Setting"), _("mm"), _("Angles"), _("Lock"), _("Show")],
+        probes, plans = self.ui.probesTable, self.ui.plansTable
+        columns = {
+            _("#"): _("Number of the probe"),
+            _("Path"): _(
+                "Room to the nearest structure beyond its clearance, in mm; \u25cf free, \u25b2 tight, \u2716 blocked"
             ),
-            (self.ui.plansTable, [_("Plan"), _("Probes"), _("Zones"), _("Margin"), _("Liver")]),
-        ):
-            table.setColumnCount(len(labels))
-            table.setHorizontalHeaderLabels(labels)
-            table.verticalHeader().setVisible(False)
+            _("Setting"): _("Setting of the device"),
+            _("mm"): _("Depth of the tip below the skin, in mm"),
+            _("Angles"): _(
+                "Angles of the hub to the gantry in degrees: in the axial plane (above 0 to the left), then out of it "
+                "(above 0 to cranial)"
+            ),
+            _("Lock"): _("A locked probe cannot be dragged and is kept by the automatic plan"),
+            _("Show"): _("Whether the probe is shown in the views"),
+        }
+        setColumns(probes, list(columns), wide=PATH, toolTips=list(columns.values()))
+        columns = {
+            _("Plan"): _("What the plan is best in"),
+            _("Probes"): _("Number of punctures"),
+            _("Zones"): _("Number of ablations"),
+            _("MAM mm"): _("Least predicted margin in mm"),
+            _("Liver ml"): _("Healthy liver within the zones, in ml"),
+        }
+        setColumns(plans, list(columns), wide=0, toolTips=list(columns.values()))
+        for table in (probes, plans):
             table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-            header = table.horizontalHeader()
-            header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
 
     def cleanup(self) -> None:
         """Called when the application closes."""
@@ -336,6 +350,7 @@ class NETAblationProbesWidget(Panel):
         for number, plan in enumerate(self.plans):
             for column, text in enumerate(probe_words.plan_cells(plan)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
+        fitHeight(table, 1, 5)
         if self.plans:
             table.selectRow(0)
         self.showReasons()
@@ -346,7 +361,7 @@ class NETAblationProbesWidget(Panel):
         texts = []
         if 0 <= row < len(self.plans):
             texts = [*self.plans[row].reasons, *self.plans[row].limitations]
-        self.ui.reasonsLabel.text = "\n".join(texts)
+        self.ui.reasonsLabel.text = "\n".join(f"\u2022 {text}" for text in texts)
         self.showAllowed()
 
     # The probes
@@ -365,13 +380,14 @@ class NETAblationProbesWidget(Panel):
         rows, table = self.rows(), self.ui.probesTable
         self._isFilling = True
         table.setRowCount(len(rows))
+        fitHeight(table, 3, 8)
         for number, row in enumerate(rows):
             for column, text in enumerate(probe_words.cells_of(row)):
                 self._cell(number, column).setText(text)
             if row.check is not None:
                 red, green, blue = GRADE_COLORS[row.check.grade]
                 self._cell(number, PATH).setForeground(qt.QBrush(qt.QColor.fromRgbF(red, green, blue).darker(130)))
-                self._cell(number, PATH).setToolTip("\n".join(row.check.reasons))
+                self._cell(number, PATH).setToolTip(probe_words.path_in_detail(row.check))
             for column, isOn in ((LOCKED, row.is_locked), (SHOWN, row.is_visible)):
                 self._cell(number, column).setCheckState(qt.Qt.Checked if isOn else qt.Qt.Unchecked)
         self._isFilling = False

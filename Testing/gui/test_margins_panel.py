@@ -10,7 +10,7 @@ import slicer
 from NETAblationLib.core import frames
 from NETAblationLib.scene import fusion_steps, margin_steps, storage, volumes
 from NETAblationLib.scene.cases import CaseScene
-from NETAblationLib.scene.fusion_views import CHECKERBOARD_ROLE
+from NETAblationLib.scene.fusion_looks import CHECKERBOARD_ROLE, DIFFERENCE_ROLE
 from NETAblationLib.scene.landmarks import AFTER, BEFORE, LandmarkPairs
 from NETAblationLib.scene.margin_plots import CHART_ROLE
 from NETAblationLib.scene.provenance import Provenance, nodes_with_role
@@ -194,7 +194,14 @@ def test_looks_end_each_other(treated, dialogs):
     finish(widget)
     assert not widget.flickerTimer.active
     assert len(nodes_with_role(CHECKERBOARD_ROLE)) == 1
+    ui.differenceButton.click()
+    finish(widget)
+    assert not ui.checkerboardButton.checked
+    assert nodes_with_role(CHECKERBOARD_ROLE) == []
+    assert len(nodes_with_role(DIFFERENCE_ROLE)) == 1
     ui.blendSlider.value = 0.25
+    assert not ui.differenceButton.checked
+    assert nodes_with_role(DIFFERENCE_ROLE) == []
     assert widget.parameterNode.blend == 0.25
     ui.outlinesButton.click()
     ui.gridButton.click()

@@ -18,7 +18,6 @@ from NETAblationLib.core.probes import Probe, ablation_at_tip
 from NETAblationLib.scene import (
     fusion_looks,
     fusion_steps,
-    fusion_views,
     landmarks,
     margin_steps,
     next_probe,
@@ -456,12 +455,12 @@ def test_blend_and_flicker_in_all_views(case, slice_nodes):
     assert seen == [1.0, 0.0, 1.0]
 
 
-def test_checkerboard_shows_both_images_in_turn(case, motion, small_patient, slice_nodes):
+def test_checkerboard_and_difference_of_both_images(case, motion, small_patient, slice_nodes):
     fused(case, motion)
-    board = fusion_looks.Checkerboard.of(case, 8)
-    image = board.image()
+    both = fusion_looks.BothImages.of(case)
+    image = both.checkerboard()
     values = sitk.GetArrayFromImage(image)
-    lower, upper = board.window
+    lower, upper = both.window
     moved = sitk.Resample(small_patient.post, small_patient.portal, case.fixed_to_moving(), sitk.sitkLinear, -1024.0)
     shown = [
         np.clip((sitk.GetArrayFromImage(part) - lower) / (upper - lower), 0, 1)
@@ -472,7 +471,13 @@ def test_checkerboard_shows_both_images_in_turn(case, motion, small_patient, sli
     assert (is_before | is_after).mean() > 0.99
     fusion_looks.show_checkerboard(case, image)
     volume = fusion_looks.show_checkerboard(case, image)
-    assert provenance.nodes_with_role(fusion_views.CHECKERBOARD_ROLE) == [volume]
+    assert provenance.nodes_with_role(fusion_looks.CHECKERBOARD_ROLE) == [volume]
+    difference = both.difference()
+    np.testing.assert_allclose(sitk.GetArrayFromImage(difference), shown[1] - shown[0], atol=1e-5)
+    volume = fusion_looks.show_difference(case, difference)
+    assert {node.GetBackgroundVolumeID() for _, node in slice_nodes} == {volume.GetID()}
+    display = volume.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1.0, 1.0)  # gray where both are alike
     assert slice_nodes[0][1].GetBackgroundVolumeID() == volume.GetID()
 
 

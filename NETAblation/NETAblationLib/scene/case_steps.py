@@ -74,7 +74,7 @@ def _images(case: CaseScene) -> Step:
     if case.volume is None:
         return _step("images", PROBLEM, "the planning image is not in the scene; only masks are")
     more = len(case.phases)
-    return _step("images", DONE, "one image" if not more else f"{1 + more} images of the planning frame")
+    return _step("images", DONE, "one image" if not more else f"{1 + more} images")
 
 
 def _liver(case: CaseScene) -> Step:
@@ -128,7 +128,7 @@ def _fusion(case: CaseScene) -> Step:
     if later:
         return _step("fusion", STALE, f"fuse again: the zone of {later} was drawn later, so that it was not left out")
     error = document.get("estimated_error_mm")
-    words = "fused" if verdict is None else f"fused, {verdict}"
+    words = verdict or "fused"
     return _step("fusion", DONE, words if error is None else f"{words}, error about {error:.1f} mm")
 
 
