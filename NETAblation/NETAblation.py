@@ -18,7 +18,13 @@ from slicer.ScriptedLoadableModule import (
 
 from NETAblationLib.core.phantom import make_patient
 from NETAblationLib.scene import layouts
-from NETAblationLib.scene.case_report import TumorBurden, lesion_results, tumor_burden, write_case_report
+from NETAblationLib.scene.case_report import (
+    TumorBurden,
+    lesion_results,
+    missing_for_report,
+    tumor_burden,
+    write_case_report,
+)
 from NETAblationLib.scene.case_steps import DONE, PROBLEM, STALE, TO_DO, case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_table import LesionTable
@@ -250,8 +256,7 @@ class NETAblationWidget(Panel):
         noWindow = "" if slicer.util.mainWindow() is not None else _("there is no main window")
         self._allow(ui.dicomButton, noWindow)
         self._allow(ui.filesButton, noWindow)
-        measured = case is not None and any(lesion.margin is not None for lesion in case.lesions.values())
-        self._allow(ui.reportButton, noCase, "" if measured else _("no margin is measured yet"))
+        self._allow(ui.reportButton, missing_for_report(case))
         step = self._nextStep()
         self._allow(ui.nextButton, _("every step is done") if step is None else "")
         ui.nextButton.text = _("Next: {step}").format(step=step.title) if step is not None else _("All steps are done")
