@@ -151,6 +151,8 @@ class NETAblationLesionsWidget(Panel):
             self.parameterNode.image = case.volume
         if case is not None and case.phases and self.parameterNode.phase is None:
             self.parameterNode.phase = case.phases[0]
+        if self.parameterNode.pet is None:
+            self.parameterNode.pet = next(iter(pet.suv_volumes()), None)
         self.ui.imageSelector.enabled = case is None
         rows = [] if case is None else self._rows.rows(case)
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], [_cells(row) for row in rows])

@@ -15,9 +15,9 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from NETAblationLib.core.devices import load_catalogue
-from NETAblationLib.scene import fusion_looks, fusion_steps, layouts, margin_steps, next_probe, zone_steps
+from NETAblationLib.scene import fusion_looks, fusion_steps, layouts, margin_steps, next_probe, organs, zone_steps
 from NETAblationLib.scene.cases import CaseScene
-from NETAblationLib.scene.landmarks import BEFORE, LandmarkPairs
+from NETAblationLib.scene.landmarks import BEFORE, LandmarkPairs, mean_residual_mm
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
 from NETAblationLib.widgets.panel import Panel
 from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, selectedKey, setColumns
@@ -93,6 +93,7 @@ class NETAblationMarginsWidget(Panel):
             ui.deviceComboBox.addItem(f"{device.maker} {device.model}", device.id)
         ui.beforeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onBefore)
         ui.afterSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAfter)
+        ui.liverAfterButton.connect("clicked()", self.onLiverAfter)
         ui.presetComboBox.connect("currentIndexChanged(int)", self.onPreset)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self.onDevice)
         ui.fuseButton.connect("clicked()", self.onFuse)
@@ -180,6 +181,9 @@ class NETAblationMarginsWidget(Panel):
         chosen = "" if volumes[0] is None else _("the case is built on this image; begin another case in another scene")
         self.allowKept(self.ui.beforeSelector, chosen)
         self.allowKept(self.ui.afterSelector, "" if volumes[0] is not None else _("choose the image before first"))
+        self.allowKept(self.ui.liverAfterButton, fusion_steps.missing_for_fusion(case))
+        hasLiver = case is not None and case.has_post_liver
+        self.ui.liverAfterState.text = _("segmented") if hasLiver else _("not segmented")
 
     def showFusion(self, case):
         """The fusion's verdict in words and numbers."""
@@ -237,8 +241,9 @@ class NETAblationMarginsWidget(Panel):
         fillTable(ui.landmarksTable, [str(number) for number in range(len(rows))], rows)
         fitHeight(ui.landmarksTable, 1, 6)
         self.allowKept(ui.removePairButton, "" if selectedKey(ui.landmarksTable) else _("select a pair first"))
-        whole = sum(pair.residual_mm is not None for pair in pairs)
-        self.allowKept(ui.refuseButton, missing, "" if whole else _("place a pair first"))
+        mean = mean_residual_mm(pairs)
+        ui.residualsLabel.text = "" if mean is None else _("Mean residual: {mean:.1f} mm").format(mean=mean)
+        self.allowKept(ui.refuseButton, missing, "" if mean is not None else _("place a pair first"))
 
     def placingText(self):
         """What the next click is for."""
@@ -347,6 +352,12 @@ class NETAblationMarginsWidget(Panel):
             self.endPointing()
             case.adopt_after(node)
             fusion_looks.show_blend(case, self.parameterNode.blend)
+
+    def onLiverAfter(self):
+        """Segment the liver in the image after."""
+        with self.attempt(_("The liver cannot be segmented.")):
+            case = self.case
+            self.startWork(_("Liver after"), organs.post_liver_work(case), partial(organs.put_post_liver, case))
 
     # Fusion
 

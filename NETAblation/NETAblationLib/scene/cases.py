@@ -249,6 +249,11 @@ class CaseScene:
         """The liver before ablation on the grid of the segmentation; None where it is not known."""
         return self._mask_of_kind(self.before, "liver")
 
+    @property
+    def has_post_liver(self) -> bool:
+        """Whether the liver after ablation is known."""
+        return self.after is not None and self._segment_of_kind(self.after, "liver") is not None
+
     def tumor_mask(self, lesion_id: str) -> sitk.Image:
         """A tumor cut to its box and a rim; raises GeometryError for an unknown lesion."""
         return segmentations.segment_box(self.before, lesion_id)

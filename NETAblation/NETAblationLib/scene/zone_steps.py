@@ -19,7 +19,7 @@ from ..core.progress import ProgressCallback, silent
 from . import documents, nodes, segmentations, transforms
 from .cases import CaseScene, LesionNodes
 from .nodes import LESION
-from .provenance import ROLE, Provenance, describe, nodes_with_role
+from .provenance import ROLE, Provenance, nodes_with_role
 from .terminology import term
 
 ZONE_LINE_ROLE = "zone_line"
@@ -86,20 +86,6 @@ def new_zone_line(case: CaseScene, lesion_id: str) -> Any:
     )
     _own_line(case, lesion_id, node)
     return node
-
-
-def adopt_zone_line(case: CaseScene, lesion_id: str, node: Any) -> None:
-    """Take a line that was drawn elsewhere as the diameter of a lesion's zone; it stays where it is seen."""
-    if node.GetNumberOfDefinedControlPoints() < 2:
-        raise InputError(f"{node.GetName()}: place both ends of the line first")
-    earlier = zone_line(lesion_id)
-    if earlier is not node:
-        nodes.remove_nodes(earlier)
-    ends = [node.GetNthControlPointPositionWorld(index) for index in range(2)]
-    describe(node, Provenance(ZONE_LINE_ROLE, "drawn by hand", inputs=(case.post_volume,)))
-    _own_line(case, lesion_id, node)
-    for index, end in enumerate(ends):
-        node.SetNthControlPointPositionWorld(index, *end)
 
 
 def apply_zone(case: CaseScene, inputs: ZoneInputs, result: LesionSegmentation) -> None:
