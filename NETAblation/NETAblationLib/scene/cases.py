@@ -383,7 +383,7 @@ class CaseScene:
             Provenance("tumor_surface", content_hash=content, inputs=(self.before,)),
             color=term("tumor").color,
         )
-        self._own(segment_id, model)
+        self.own(segment_id, model)
         return segment_id
 
     def update_lesion(self, lesion_id: str, tumor: sitk.Image) -> None:
@@ -459,7 +459,7 @@ class CaseScene:
         if lesion.tumor_model is None:
             provenance = Provenance("tumor_surface", content_hash=content, inputs=(self.before,))
             model = surfaces.add_surface(surface, f"{lesion.name} surface", provenance, color=term("tumor").color)
-            self._own(lesion.segment_id, model)
+            self.own(lesion.segment_id, model)
             return
         surfaces.update_surface(lesion.tumor_model, surface)
         renew(lesion.tumor_model, content)
@@ -499,7 +499,7 @@ class CaseScene:
         )
         transforms.put_under(model, self.transform)
         model.GetDisplayNode().SetVisibility(False)
-        self._own(lesion.segment_id, model)
+        self.own(lesion.segment_id, model)
 
     def replace_plan(self, lesion_id: str, plan: Plan) -> None:
         """Put a plan in the place of the lesion's: probes, the surface of their zones and the exact numbers."""
@@ -531,7 +531,7 @@ class CaseScene:
             color=term("planned_zone").color,
             opacity=PLANNED_ZONE_OPACITY,
         )
-        self._own(lesion_id, exact, *lines, zone)
+        self.own(lesion_id, exact, *lines, zone)
 
     def replace_margin(self, lesion_id: str, result: MarginResult) -> None:
         """Put a margin in the place of the lesion's: colored surface, place of the MAM and the exact numbers."""
@@ -565,7 +565,14 @@ class CaseScene:
             shown.append(place)
         # The colored surface takes the place of the plain one.
         lesion.tumor_model.GetDisplayNode().SetVisibility(False)
-        self._own(lesion_id, exact, *shown)
+        self.own(lesion_id, exact, *shown)
+
+    def own(self, lesion_id: str, *members: Any) -> None:
+        """Mark nodes as a lesion's and keep them together in the subject hierarchy."""
+        folder = nodes.hierarchy_folder(segmentations.segment_name(self.before, lesion_id))
+        for node in members:
+            node.SetAttribute(LESION, lesion_id)
+            nodes.move_to_folder(node, folder)
 
     def add_document(self, document: Mapping[str, Any], name: str, schema: str) -> None:
         """Add a JSON document about the whole case."""
@@ -606,13 +613,6 @@ class CaseScene:
     def _require_after(self) -> None:
         if self.after is None:
             raise InputError("the case has no image after ablation yet; choose it first")
-
-    def _own(self, lesion_id: str, *members: Any) -> None:
-        """Mark nodes as a lesion's and keep them together in the subject hierarchy."""
-        folder = nodes.hierarchy_folder(segmentations.segment_name(self.before, lesion_id))
-        for node in members:
-            node.SetAttribute(LESION, lesion_id)
-            nodes.move_to_folder(node, folder)
 
     def _remove(self, lesion_id: str, *roles: str) -> None:
         members = _members_by_lesion().get(lesion_id, {})
