@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ..core.report import Picture
 from . import offscreen, probes, views
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
+from .lesion_nodes import LesionNodes
 from .terminology import term
 
 #: Tissue shown around a lesion in its pictures, in mm, and their size in pixels. User-set.

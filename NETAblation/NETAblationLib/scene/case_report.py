@@ -14,7 +14,8 @@ from ..core.net import burden_class
 from ..core.report import LesionSection, Picture, render_report, write_report
 from . import segmentations, surfaces
 from .case_pictures import pictures_or_note
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
+from .lesion_nodes import LesionNodes
 from .lesion_table import LesionRow, LesionTable
 from .margin_steps import margin_summary
 from .provenance import is_stale, stale_reason

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import segmentations
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
 from .fusion_steps import zones_in_the_way
+from .lesion_nodes import LesionNodes
 from .provenance import is_stale, stale_reason
 from .zone_steps import lesions_without_zone, treated_lesions
 

@@ -17,7 +17,8 @@ from ..core.errors import GeometryError, InputError
 from ..core.lesions import LesionSegmentation, segment_lesion
 from ..core.progress import ProgressCallback, silent
 from . import documents, nodes, segmentations, transforms
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
+from .lesion_nodes import LesionNodes
 from .nodes import LESION
 from .provenance import ROLE, Provenance, nodes_with_role
 from .terminology import term
