@@ -160,6 +160,7 @@ class NETAblationLesionsWidget(Panel):
         wasBlocked = self.ui.lesionTable.blockSignals(True)
         selectKey(self.ui.lesionTable, self.lesionId)
         self.ui.lesionTable.blockSignals(wasBlocked)
+        self._offerSource(case)
         self._showOrgans(case)
         self._showMatches()
         if not self.ui.editorSection.collapsed:
@@ -412,6 +413,15 @@ class NETAblationLesionsWidget(Panel):
         with self.attempt(_("TotalSegmentator failed."), isSlow=True):
             case = self._caseOrBegin()
             self.parameterNode.source = total_segmentator.segment_organs(case.volume)
+
+    def _offerSource(self, case: CaseScene | None) -> None:
+        """While there is no liver, offer the one segmentation that the scene has beside the case's own."""
+        if case is None or case.liver_model is not None or self.parameterNode.source is not None:
+            return
+        others = role_matching.other_segmentations()
+        if len(others) == 1:
+            self.parameterNode.source = others[0]
+            self.ui.takeSection.collapsed = False
 
     def _showMatches(self) -> None:
         """Match the segments of the chosen segmentation, as long as it stays the same."""

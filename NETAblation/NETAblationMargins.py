@@ -259,7 +259,7 @@ class NETAblationMarginsWidget(Panel):
         self.zoneDrawing.follow()
         isPlacing = self.zoneDrawing.is_placing
         ui.drawZoneButton.text = _("Click both ends (press to end)") if isPlacing else _("Draw diameter")
-        self.zoneSources = [] if missing else zone_steps.zone_sources(case)
+        self.zoneSources = [] if missing else zone_steps.zone_sources()
         names = [source.name for source in self.zoneSources]
         if [ui.zoneSourceComboBox.itemText(index) for index in range(ui.zoneSourceComboBox.count)] != names:
             ui.zoneSourceComboBox.clear()

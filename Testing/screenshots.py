@@ -46,7 +46,6 @@ def main(folder: Path, has_sections: bool) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     user = workflow.User(open_panel)
-    user.widget("NETAblation")
     patient = make_patient("small", seed=0)
     sys.modules["NETAblation"].make_patient = lambda *_args, **_named: patient  # type: ignore[attr-defined]
     show = _grab_sections if has_sections else _grab

@@ -293,7 +293,7 @@ def test_zone_taken_from_a_segmentation(case, motion, small_patient, masks, lesi
         mask = sitk.Resample(truth, small_patient.portal, motion, sitk.sitkNearestNeighbor)
     volume = case.post_volume if drawn_in == "after" else case.volume
     drawn("Drawn", mask, volume)
-    (source,) = zone_steps.zone_sources(case)
+    (source,) = zone_steps.zone_sources()
     assert source.name == "Drawn: Ablation zone"
     zone_steps.adopt_zone(case, lesion_id, source)
     found = sitk.GetArrayFromImage(segmentations.segment_mask(case.after, case.lesions[lesion_id].zone_segment)) > 0
@@ -307,7 +307,7 @@ def test_a_segment_that_is_no_zone_is_refused(case, lesion_id):
     far.SetOrigin([5000, 0, 0])
     drawn("Far", far)
     drawn("Empty", sitk.Image([4, 4, 4], sitk.sitkUInt8))
-    first, second = zone_steps.zone_sources(case)
+    first, second = zone_steps.zone_sources()
     with pytest.raises(GeometryError, match="nothing of it"):
         zone_steps.adopt_zone(case, lesion_id, first)
     with pytest.raises(EmptyMaskError):

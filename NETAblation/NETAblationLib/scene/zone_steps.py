@@ -119,16 +119,12 @@ class ZoneSource:
     name: str
 
 
-def zone_sources(case: CaseScene) -> list[ZoneSource]:
-    """The segments of all segmentations but the case's own."""
-    own = {node.GetID() for node in (case.before, case.after) if node is not None}
-    found = slicer.mrmlScene.GetNodesByClass("vtkMRMLSegmentationNode")
-    found.UnRegister(None)
-    others = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+def zone_sources() -> list[ZoneSource]:
+    """The segments of all segmentations that were loaded or drawn."""
     return [
         ZoneSource(node, segment_id, f"{node.GetName()}: {segmentations.segment_name(node, segment_id)}")
-        for node in others
-        if node.GetID() not in own and not node.GetAttribute(ROLE)
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if not node.GetAttribute(ROLE)
         for segment_id in segmentations.segment_ids(node)
     ]
 

@@ -53,7 +53,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
-        self.header = CaseHeader(self.refreshSoon)
+        self.header = CaseHeader(self.refreshSoon, self.moduleName)
         self.layout.addWidget(self.header.widget)
         self.longWork = LongWork()
         self.layout.addWidget(self.longWork.widget)
