@@ -348,8 +348,8 @@ class NETAblationWidget(Panel):
 
 
 def _stateInWords(step) -> str:
-    """A sign, the state where it is not done, and why."""
-    words = step.reason if step.state == DONE else f"{step.state}: {step.reason}"
+    """A sign, what is wrong where something is, and why."""
+    words = f"{step.state}: {step.reason}" if step.state in (STALE, PROBLEM) else step.reason
     return f"{_STATES[step.state][0]} {words}"
 
 

@@ -97,6 +97,7 @@ class NETAblationLesionsWidget(Panel):
         ui.segmentEditor.sourceVolumeNodeSelectorVisible = False
         ui.segmentEditor.switchToSegmentationsButtonVisible = False
 
+        self._say([])
         ui.phaseSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onPhase)
         ui.sideBySideButton.connect("clicked(bool)", self.onSideBySide)
         ui.drawButton.connect("clicked(bool)", partial(self.onDraw, LINE))
@@ -228,7 +229,7 @@ class NETAblationLesionsWidget(Panel):
         self.ui.obstaclesState.text = _("Organs at risk: {state}").format(state=_words(others))
 
     def _say(self, texts) -> None:
-        self.ui.messageLabel.text = "\n".join(texts)
+        self.say(self.ui.messageLabel, "\n".join(texts))
 
     # Images
 

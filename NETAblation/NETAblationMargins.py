@@ -191,9 +191,8 @@ class NETAblationMarginsWidget(Panel):
         self.choose(ui.presetComboBox, self.parameterNode.preset)
         missing = fusion_steps.missing_for_fusion(case)
         self.allowKept(ui.fuseButton, missing)
-        ui.zoneWarningLabel.text = "" if missing else fusion_steps.zone_warning(case)
+        self.say(ui.zoneWarningLabel, "" if missing else fusion_steps.zone_warning(case))
         ui.zoneWarningLabel.styleSheet = f"color: white; background-color: {fusion_steps.WARNING_COLOR}; padding: 5px"
-        ui.zoneWarningLabel.visible = ui.zoneWarningLabel.text != ""
         ui.fuseButton.text = _("Fuse") if case is None or case.transform is None else _("Fuse again")
         labels = (ui.verdictLabel, ui.verdictReasonsLabel, ui.fusionFiguresLabel, ui.adviceLabel)
         if missing:
@@ -242,7 +241,7 @@ class NETAblationMarginsWidget(Panel):
         fitHeight(ui.landmarksTable, 1, 6)
         self.allowKept(ui.removePairButton, "" if selectedKey(ui.landmarksTable) else _("select a pair first"))
         mean = mean_residual_mm(pairs)
-        ui.residualsLabel.text = "" if mean is None else _("Mean residual: {mean:.1f} mm").format(mean=mean)
+        self.say(ui.residualsLabel, "" if mean is None else _("Mean residual: {mean:.1f} mm").format(mean=mean))
         self.allowKept(ui.refuseButton, missing, "" if mean is not None else _("place a pair first"))
 
     def placingText(self):
@@ -268,12 +267,12 @@ class NETAblationMarginsWidget(Panel):
         ui.zoneSourceComboBox.enabled = bool(names)
         self.allowKept(ui.takeZoneButton, missing, "" if names else _("the scene has no other segmentation"))
         if lesion is None or lesion.zone_segment is None:
-            ui.zoneLabel.text = "" if missing else _("{lesion} has no zone yet.").format(lesion=lesion.name)
+            self.say(ui.zoneLabel, "" if missing else _("{lesion} has no zone yet.").format(lesion=lesion.name))
         else:
             lines = [
                 _("{lesion}: zone of {ml:.1f} ml").format(lesion=lesion.name, ml=zone_steps.zone_ml(case, lesionId))
             ]
-            ui.zoneLabel.text = "\n".join([*lines, *(f"• {text}" for text in zone_steps.zone_warnings(lesionId))])
+            self.say(ui.zoneLabel, "\n".join([*lines, *(f"• {text}" for text in zone_steps.zone_warnings(lesionId))]))
 
     def showMargin(self, case, lesionId):
         """The margin of the lesion in words, numbers and tables."""
@@ -292,9 +291,9 @@ class NETAblationMarginsWidget(Panel):
         wasBlocked = ui.residualButton.blockSignals(True)
         ui.residualButton.checked = margin_steps.is_residual_shown(lesionId)
         ui.residualButton.blockSignals(wasBlocked)
-        if self.shownLesion != lesionId:
+        if self.shownLesion != lesionId or not ui.nextProbeLabel.text:
             self.shownLesion = lesionId
-            ui.nextProbeLabel.text = ""
+            self.say(ui.nextProbeLabel, "")
         self.allowKept(ui.nextProbeButton, next_probe.missing_for_next_probe(case, lesionId))
         if summary is None:
             return
@@ -579,7 +578,7 @@ class NETAblationMarginsWidget(Panel):
         text = _("{count} probe(s) added for what was not ablated.").format(count=plan.probe_count)
         if expected is not None:
             text += " " + _("MAM with it, by its zones: {mam:.1f} mm.").format(mam=expected)
-        self.ui.nextProbeLabel.text = text
+        self.say(self.ui.nextProbeLabel, text)
         layouts.set_layout(layouts.PLANNING)
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule("NETAblationProbes")

@@ -198,6 +198,8 @@ class NETAblationProbesWidget(Panel):
         setColumns(plans, list(columns), wide=0, toolTips=list(columns.values()))
         for table in (probes, plans):
             table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        self.say(self.ui.exportLabel, "")
+        self.showPlans()
 
     def cleanup(self) -> None:
         """Called when the application closes."""
@@ -361,7 +363,7 @@ class NETAblationProbesWidget(Panel):
         texts = []
         if 0 <= row < len(self.plans):
             texts = [*self.plans[row].reasons, *self.plans[row].limitations]
-        self.ui.reasonsLabel.text = "\n".join(f"\u2022 {text}" for text in texts)
+        self.say(self.ui.reasonsLabel, "\n".join(f"\u2022 {text}" for text in texts))
         self.showAllowed()
 
     # The probes
@@ -415,18 +417,17 @@ class NETAblationProbesWidget(Panel):
         return table.item(row, column)
 
     def _showNumbers(self) -> None:
-        if self.editing is None:
-            self.ui.numbersLabel.text = ""
-        elif self.editing.coverage is not None:
+        text = ""
+        if self.editing is not None and self.editing.coverage is not None:
             margin = self.editing.task.target.margin_mm
-            plan = self.editing.plan
-            self.ui.numbersLabel.text = probe_words.numbers_in_words(self.editing.coverage, plan, margin)
-        else:
-            self.ui.numbersLabel.text = _("Not measured yet.") if self.editing.rows else ""
+            text = probe_words.numbers_in_words(self.editing.coverage, self.editing.plan, margin)
+        elif self.rows():
+            text = _("Not measured yet.")
+        self.say(self.ui.numbersLabel, text)
 
     def _showChosen(self) -> None:
         row = self.chosenRow()
-        self.ui.probeLabel.text = "" if row is None else probe_words.probe_in_words(row, self.logic.catalogue)
+        self.say(self.ui.probeLabel, "" if row is None else probe_words.probe_in_words(row, self.logic.catalogue))
 
     def onProbeChosen(self) -> None:
         """Center the views on the tip of the chosen probe."""
@@ -545,13 +546,13 @@ class NETAblationProbesWidget(Panel):
             return
         with self.attempt(_("The probes cannot be saved.")):
             write(list(self.rows()), path)
-            self.ui.exportLabel.text = _("Saved: {path}").format(path=path)
+            self.say(self.ui.exportLabel, _("Saved: {path}").format(path=path))
 
     def onSend(self) -> None:
         """Send the probes to the navigation system."""
         with self.attempt(_("The probes cannot be sent.")):
             count = self.logic.send(list(self.rows()), self.parameterNode.address)
-            self.ui.exportLabel.text = _("{count} messages sent.").format(count=count)
+            self.say(self.ui.exportLabel, _("{count} messages sent.").format(count=count))
 
     # What is possible now
 

@@ -49,7 +49,7 @@ def test_an_empty_scene_says_what_to_do(widget):
         assert not button.enabled
         assert "Not now" in button.toolTip
     assert ui.sampleButton.enabled
-    assert all(text.startswith("○ to do") for text in states(widget).values())
+    assert all(text.startswith("○") for text in states(widget).values())
     assert ui.nextButton.text == "Next: Planning image"
 
 

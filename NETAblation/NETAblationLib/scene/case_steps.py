@@ -46,7 +46,7 @@ def case_steps(case: CaseScene | None) -> list[Step]:
         _liver(case),
         _of_lesions(lesions),
         _obstacles(case),
-        _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no lesion has a plan yet"),
+        _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no plan yet"),
         _post_image(case),
         _zones(case),
         _fusion(case),
@@ -80,7 +80,7 @@ def _images(case: CaseScene) -> Step:
 
 def _liver(case: CaseScene) -> Step:
     if case.liver_model is None:
-        return _step("liver", TO_DO, "segment the liver or take it from a segmentation")
+        return _step("liver", TO_DO, "segment it, or take it in")
     return _fresh_or_stale("liver", [case.liver_model], "segmented")
 
 
@@ -97,9 +97,7 @@ def _obstacles(case: CaseScene) -> Step:
     }
     found = sorted(kind.replace("_", " ") for kind in kinds - _NO_ORGANS if kind)
     if not found:
-        return _step(
-            "obstacles", TO_DO, "bone, lung and skin are found when the probes are planned, or segment them first"
-        )
+        return _step("obstacles", TO_DO, "found when probes are planned, or before")
     return _step("obstacles", DONE, ", ".join(found))
 
 
@@ -111,13 +109,13 @@ def _post_image(case: CaseScene) -> Step:
 
 def _zones(case: CaseScene) -> Step:
     treated = treated_lesions(case)
-    return _per_lesion("zones", treated, [lesion.zone_model for lesion in treated], "draw each zone before fusing")
+    return _per_lesion("zones", treated, [lesion.zone_model for lesion in treated], "draw them before fusing")
 
 
 def _fusion(case: CaseScene) -> Step:
     if case.post_volume is None or case.transform is None:
         left = ", ".join(lesions_without_zone(case))
-        ask = f"draw the zones first (left: {left}), then fuse" if left else "fuse the images before and after"
+        ask = f"after the zones (left: {left})" if left else "fuse before and after"
         return _step("fusion", TO_DO, ask)
     if is_stale(case.transform):
         return _step("fusion", STALE, stale_reason(case.transform))
@@ -136,7 +134,7 @@ def _fusion(case: CaseScene) -> Step:
 def _margins(lesions: list[LesionNodes]) -> Step:
     """Margins are asked for where there are zones."""
     ablated = [lesion for lesion in lesions if lesion.zone_segment is not None] or lesions
-    return _per_lesion("margin", ablated, [lesion.margin_node for lesion in ablated], "no margin is measured yet")
+    return _per_lesion("margin", ablated, [lesion.margin_node for lesion in ablated], "none measured yet")
 
 
 def _per_lesion(key: str, lesions: list[LesionNodes], results: list[Any], none_yet: str) -> Step:

@@ -31,7 +31,7 @@ class CaseHeader:
         layout = qt.QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
         self.caseLabel = qt.QLabel()
-        self.caseLabel.toolTip = _("The planning image of this case")
+        self.caseLabel.toolTip = _("The planning image of this case; it is chosen in Case")
         self.lesionBox = qt.QComboBox()
         self.lesionBox.toolTip = _("The lesion that all NET Ablation panels work on (Ctrl+Up, Ctrl+Down)")
         self.lesionBox.connect("currentIndexChanged(int)", self._choose)
@@ -75,7 +75,7 @@ class CaseHeader:
             self.lesionBox.clear()
             self.lesionBox.enabled = False
             if case is None:
-                self.caseLabel.text = _("No case: choose a planning image in NET Ablation")
+                self.caseLabel.text = _("No case yet")
                 return
             self.caseLabel.text = case.volume.GetName() if case.volume is not None else _("Masks without an image")
             chosen = case.current_lesion

@@ -166,6 +166,11 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button.enabled = not reason
         button.toolTip = _("{what}\nNot now: {reason}.").format(what=toolTip, reason=reason) if reason else toolTip
 
+    def say(self, label: Any, text: str) -> None:
+        """Show a text in a label, which takes no room while there is none."""
+        label.text = text
+        label.visible = text != ""
+
     @contextmanager
     def attempt(self, title: str, *, isSlow: bool = False) -> Iterator[None]:
         """What fails inside is shown in a dialog that says what to do; `isSlow` shows the wait cursor meanwhile."""
