@@ -22,8 +22,9 @@ from NETAblationLib.scene.case_report import (
     TumorBurden,
     lesion_results,
     missing_for_report,
+    picture_steps,
+    report_work,
     tumor_burden,
-    write_case_report,
 )
 from NETAblationLib.scene.case_steps import DONE, PROBLEM, STALE, TO_DO, case_steps
 from NETAblationLib.scene.cases import CaseScene
@@ -200,10 +201,18 @@ class NETAblationWidget(Panel):
             self.writeReport(folder)
 
     def writeReport(self, folder: str) -> None:
-        """Write the report into a folder and say where it is."""
-        with self.attempt(_("The report cannot be written."), isSlow=True):
-            path = write_case_report(self.case, folder)
-            self.ui.reportLabel.text = _("Written: {path}").format(path=path)
+        """Render the pictures step by step, then write the report into a folder and say where it is."""
+        with self.attempt(_("The report cannot be written.")):
+            case = self.case
+            self.startSteps(_("Pictures of the report"), picture_steps(case), partial(self.onPictures, case, folder))
+
+    def onPictures(self, case, folder: str, pictures) -> None:
+        """Make the page with its pictures, beside the application."""
+        self.startWork(_("Report"), report_work(case, pictures, folder), self.onReportWritten)
+
+    def onReportWritten(self, path) -> None:
+        """Say where the report is."""
+        self.say(self.ui.reportLabel, _("Written: {path}").format(path=path))
 
     def onNext(self) -> None:
         """Open the first step that is not done."""

@@ -99,6 +99,7 @@ def test_lesions_burden_and_report(measured, tmp_path):
     assert f"{100 * burden.fraction:.1f} %" in ui.burdenLabel.text
     assert ui.reportButton.enabled
     measured.writeReport(str(tmp_path / "report"))
+    settle(measured)
     assert "report.html" in ui.reportLabel.text
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert page.count("no ablation zone is drawn yet") == 1

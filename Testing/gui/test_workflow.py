@@ -50,6 +50,7 @@ def test_from_an_empty_scene_to_the_margin(user, small_patient, dialogs, tmp_pat
     user.settle("NETAblation")
     home = user.widget("NETAblation")
     home.writeReport(str(tmp_path / "report"))
+    user.settle("NETAblation")
     assert "report.html" in home.ui.reportLabel.text
     shown = {name: user.widget(name).ui for name in ("NETAblationMargins", "NETAblationProbes", "NETAblationLesions")}
     before = (

@@ -159,7 +159,7 @@ def test_pictures_and_report(scene, masks, motion, margin, plan, tmp_path):
     case.replace_zone("one", masks["zone"])
     case.replace_plan("one", plan)
     case.replace_margin("one", margin)
-    shown = lesion_pictures(case, "one")
+    shown = list(lesion_pictures(case, "one"))
     assert [picture.caption.split(":")[0] for picture in shown][1:4] == ["Before", "After, fused", "After, fused"]
     assert len({picture.png for picture in shown}) == len(shown) == 5
 

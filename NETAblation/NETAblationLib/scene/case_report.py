@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +12,19 @@ import SimpleITK as sitk
 from ..core.errors import InputError
 from ..core.margins import MarginResult
 from ..core.net import burden_class
+from ..core.progress import ProgressCallback, silent
 from ..core.report import LesionSection, Picture, render_report, write_report
-from . import segmentations, surfaces
-from .case_pictures import pictures_or_note
+from . import offscreen, segmentations, surfaces
+from .case_pictures import NO_PICTURES, lesion_pictures
 from .cases import CaseScene
 from .lesion_nodes import LesionNodes
 from .lesion_table import LesionRow, LesionTable
 from .margin_steps import margin_summary
+from .organs import Work
 from .provenance import is_stale, stale_reason
+
+#: The pictures of each lesion by its id.
+Pictures = dict[str, list[Picture]]
 
 #: The page says nothing of the patient: no name of a node, a file or a study gets into it.
 _TITLE = "Ablation margins"
@@ -93,21 +99,50 @@ def write_case_report(case: CaseScene, folder: str | Path) -> Path:
     The page names lesions L1, L2, ... by their place in the case and holds nothing that names the patient. Raises
     InputError where the case has no lesion, or the folder cannot be written.
     """
+    pictures = picture_steps(case)
+    try:
+        while True:
+            next(pictures)
+    except StopIteration as end:
+        return report_work(case, end.value, folder)(silent)
+
+
+def picture_steps(case: CaseScene) -> Generator[tuple[float, str], None, Pictures]:
+    """Render the pictures of all lesions one by one, which has to be done in the main thread.
+
+    Yields how far that has come (0..1) and with what; returns the pictures by lesion, none where nothing can be
+    rendered.
+    """
+    found: Pictures = {}
+    if not offscreen.can_render():
+        return found
+    lesions = [lesion for lesion in case.lesions.values() if lesion.tumor_model is not None]
+    for number, lesion in enumerate(lesions):
+        found[lesion.segment_id] = []
+        for picture in lesion_pictures(case, lesion.segment_id):
+            found[lesion.segment_id].append(picture)
+            yield number / len(lesions), lesion.name
+    return found
+
+
+def report_work(case: CaseScene, pictures: Pictures, folder: str | Path) -> Work[Path]:
+    """Making the page and writing it; takes all it needs out of the scene. Raises as `write_case_report`."""
     missing = missing_for_report(case)
     if missing:
         raise InputError(f"there is nothing to report yet: {missing}")
-    lesions = case.lesions
-    seen = [lesion_id for lesion_id, lesion in lesions.items() if lesion.tumor_model is not None]
-    pictures, notes = pictures_or_note(case, seen)
-    rows = LesionTable().rows(case)
+    rows = zip(LesionTable().rows(case), case.lesions.values(), strict=True)
     sections = [
         _section(case, place, row, lesion, pictures.get(row.lesion_id, ()))
-        for place, (row, lesion) in enumerate(zip(rows, lesions.values(), strict=True), 1)
+        for place, (row, lesion) in enumerate(rows, 1)
     ]
-    page = render_report(
-        _TITLE, sections, fusion=case.fusion_document(), notes=[*notes, *_not_yet(case)], facts=_facts(case)
-    )
-    return write_report(page, folder)
+    notes = [*([] if offscreen.can_render() else [NO_PICTURES]), *_not_yet(case)]
+    fusion, facts = case.fusion_document(), _facts(case)
+
+    def write(progress: ProgressCallback) -> Path:
+        progress(0.0, "page")
+        return write_report(render_report(_TITLE, sections, fusion=fusion, notes=notes, facts=facts), folder)
+
+    return write
 
 
 def _facts(case: CaseScene) -> list[tuple[str, str]]:
@@ -137,7 +172,7 @@ def _not_yet(case: CaseScene) -> list[str]:
 
 
 def _section(
-    case: CaseScene, place: int, row: LesionRow, lesion: LesionNodes, pictures: tuple[Picture, ...]
+    case: CaseScene, place: int, row: LesionRow, lesion: LesionNodes, pictures: Sequence[Picture]
 ) -> LesionSection:
     facts = [
         ("Volume", f"{row.volume_ml:.1f} ml"),

@@ -189,6 +189,11 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self.attempt(title):
             self.longWork.start(title, work, onDone, onEnd=self.refreshSoon, onFail=onFail)
 
+    def startSteps(self, title: str, steps: Any, onDone: Callable[[Any], None]) -> None:
+        """Run `steps` in the main thread, with time for the user between; see :class:`.long_work.LongWork`."""
+        with self.attempt(title):
+            self.longWork.startSteps(title, steps, onDone, onEnd=self.refreshSoon)
+
     def addShortcut(self, keys: str, function: Callable[[], None]) -> None:
         """A keyboard shortcut that works while this module is open."""
         window = slicer.util.mainWindow()
