@@ -303,8 +303,13 @@ class NETAblationProbesWidget(Panel):
         return task if task is not None and task.target.margin_mm == self.parameterNode.marginMm else None
 
     def _measureLazily(self) -> None:
-        """Prepare measuring in the background where there are probes and it is not done; once for each content."""
-        if self.editing is None or LongWork.busyWith() or not self.editing.rows or self._task() is not None:
+        """Prepare measuring in the background where there are probes and it is not done; once for each content.
+
+        Only while this panel is seen: other work would have to wait for it.
+        """
+        if not self.isShown or LongWork.busyWith():
+            return
+        if self.editing is None or not self.editing.rows or self._task() is not None:
             return
         attempted = (self.parameterNode.marginMm, content_of(self.case, self.editing.lesion_id))
         if attempted == self._failed or self.case.liver_mask() is None:

@@ -19,8 +19,8 @@ sys.path[:0] = [str(_MODULES), str(_TESTING)]
 
 #: Width of a panel in pixels, as it docks beside the views.
 _PANEL_WIDTH = 420
-#: Which lesions of the digital patient are drawn: the subcapsular one is treated, the others show in the tables.
-_DRAWN, _TREATED = (2, 3), 1
+#: Which lesions of the digital patient are drawn and treated; the margin is measured of the last, a subcapsular one.
+_TREATED = (2, 3, 1)
 
 
 def main(folder: Path, has_sections: bool) -> None:
@@ -50,13 +50,17 @@ def main(folder: Path, has_sections: bool) -> None:
     sys.modules["NETAblation"].make_patient = lambda *_args, **_named: patient  # type: ignore[attr-defined]
     show = _grab_sections if has_sections else _grab
     workflow.begin(user)
-    for number in (*_DRAWN, _TREATED):
-        workflow.draw_lesion(user, patient, number)
+    lesion_ids = [workflow.draw_lesion(user, patient, number) for number in _TREATED]
     show(user, "NETAblationLesions", folder / "panel-lesions.png")
-    workflow.plan(user)
+    for lesion_id in lesion_ids:
+        workflow.choose_lesion(user, "NETAblationProbes", lesion_id)
+        workflow.plan(user)
     _select_row(user, "NETAblationProbes", "probesTable")
     show(user, "NETAblationProbes", folder / "panel-probes.png")
-    workflow.measure(user, patient, _TREATED)
+    for lesion_id, number in zip(lesion_ids, _TREATED, strict=True):
+        workflow.choose_lesion(user, "NETAblationMargins", lesion_id)
+        workflow.draw_zone(user, patient, number)
+    workflow.fuse_and_measure(user)
     show(user, "NETAblationMargins", folder / "panel-margins.png")
     show(user, "NETAblation", folder / "panel-home.png")
     slicer.mrmlScene.Clear(False)

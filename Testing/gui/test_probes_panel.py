@@ -187,6 +187,17 @@ def test_choices_and_probes_come_back_with_the_scene(opened, tmp_path):
     assert plan.margin_mm == 7.0
 
 
+def test_probes_are_measured_only_while_the_panel_is_seen(opened):
+    place(opened)
+    opened.exit()
+    opened.parameterNode.marginMm = 8.0
+    settle(opened)
+    assert opened._task() is None
+    opened.enter()
+    settle(opened)
+    assert "of 8 mm" in opened.ui.numbersLabel.text
+
+
 def test_a_failed_send_is_told(opened, dialogs):
     place(opened)
     opened.ui.addressLineEdit.text = "no address at all"

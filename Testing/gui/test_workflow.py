@@ -36,7 +36,8 @@ def test_from_an_empty_scene_to_the_margin(user, small_patient, dialogs, tmp_pat
     plan = case.lesions[lesion_id].plan
     assert plan.tumor_coverage_fraction > 0.999
     user.widget("NETAblationMargins").ui.presetComboBox.currentIndex = 0
-    workflow.measure(user, small_patient, NUMBER)
+    workflow.draw_zone(user, small_patient, NUMBER)
+    workflow.fuse_and_measure(user)
     assert dialogs.shown == []
     lesion = case.lesions[lesion_id]
     # Only roughly: the zones of the other lesions are not drawn here, and so take part in the fusion.

@@ -96,13 +96,25 @@ def plan(user: User) -> None:
     user.settle("NETAblationProbes")
 
 
-def measure(user: User, patient: DigitalPatient, number: int) -> None:
-    """Margins: the zone's diameter in the image after, the fusion, the margin."""
-    zone = patient.lesions[number].zone_line_post_ras_mm
+def choose_lesion(user: User, name: str, lesion_id: str) -> None:
+    """Another lesion in the head of a panel: two clicks."""
+    user.go(name)
+    user.settle(name)
+    box = user.widget(name).header.lesionBox
+    box.currentIndex = box.findData(lesion_id)
+    user.clicks += 2
+    user.settle(name)
+
+
+def draw_zone(user: User, patient: DigitalPatient, number: int) -> None:
+    """Margins: the zone's diameter in the image after, of the current lesion."""
     user.click("NETAblationMargins", "drawZoneButton")
-    user.place(zone)
+    user.place(patient.lesions[number].zone_line_post_ras_mm)
     user.settle("NETAblationMargins")
-    user.click("NETAblationMargins", "fuseButton")
-    user.settle("NETAblationMargins")
-    user.click("NETAblationMargins", "measureButton")
-    user.settle("NETAblationMargins")
+
+
+def fuse_and_measure(user: User) -> None:
+    """Margins: the fusion and the margin of the current lesion."""
+    for button in ("fuseButton", "measureButton"):
+        user.click("NETAblationMargins", button)
+        user.settle("NETAblationMargins")

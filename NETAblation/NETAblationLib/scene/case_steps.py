@@ -15,7 +15,7 @@ from .cases import CaseScene
 from .fusion_steps import zones_in_the_way
 from .lesion_nodes import LesionNodes
 from .provenance import is_stale, stale_reason
-from .zone_steps import lesions_without_zone, treated_lesions
+from .zone_steps import treated_lesions
 
 TO_DO, DONE, STALE, PROBLEM = "to do", "done", "stale", "problem"
 
@@ -114,7 +114,7 @@ def _zones(case: CaseScene) -> Step:
 
 def _fusion(case: CaseScene) -> Step:
     if case.post_volume is None or case.transform is None:
-        left = ", ".join(lesions_without_zone(case))
+        left = ", ".join(lesion.name for lesion in treated_lesions(case) if lesion.zone_segment is None)
         ask = f"after the zones (left: {left})" if left else "fuse before and after"
         return _step("fusion", TO_DO, ask)
     if is_stale(case.transform):

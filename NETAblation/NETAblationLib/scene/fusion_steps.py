@@ -249,8 +249,8 @@ def zone_warning(case: CaseScene) -> str:
     if not names:
         return ""
     return (
-        f"No ablation zone yet: {', '.join(names)}. Draw it before fusing: only then is the ablated tissue left out; "
-        "else it drives the fusion and makes the margin less true."
+        f"No ablation zone yet: {', '.join(names)}. Where a lesion was treated, draw its zone before fusing: else the "
+        "ablated tissue drives the fusion, and margins are less true."
     )
 
 

@@ -55,14 +55,14 @@ class ZoneInputs:
 
 
 def treated_lesions(case: CaseScene) -> list[LesionNodes]:
-    """The lesions that zones are asked for: those with a plan or a zone; all where there are none of these."""
+    """The lesions that were treated, as far as is known: those with a plan or a zone; all where there are none."""
     lesions = list(case.lesions.values())
     return [lesion for lesion in lesions if lesion.plan_node is not None or lesion.zone_segment is not None] or lesions
 
 
 def lesions_without_zone(case: CaseScene) -> list[str]:
-    """The names of the treated lesions whose zone is not drawn yet: what was ablated there would drive the fusion."""
-    return [lesion.name for lesion in treated_lesions(case) if lesion.zone_segment is None]
+    """The names of the lesions whose zone is not drawn yet: what was ablated there would drive the fusion."""
+    return [lesion.name for lesion in case.lesions.values() if lesion.zone_segment is None]
 
 
 def zone_line(lesion_id: str) -> Any:

@@ -46,6 +46,8 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shortcuts: list[Any] = []
         self._watched: list[Any] = []
         self._isEditNoticed = True
+        #: Whether this module is the one that the user sees.
+        self.isShown = False
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # Slicer calls these
@@ -93,12 +95,14 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
+        self.isShown = True
         self.initializeParameterNode()
         self._enableShortcuts(True)
         self.refreshNow()
 
     def exit(self) -> None:
         """Called each time the user opens another module."""
+        self.isShown = False
         self._enableShortcuts(False)
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
