@@ -306,7 +306,7 @@ class NETAblationWidget(Panel):
         for row, step in enumerate(steps):
             if self.ui.stepTable.cellWidget(row, 2) is None:
                 button = qt.QPushButton(_("Open"))
-                button.setFixedWidth(_OPEN_PIXELS)
+                button.maximumWidth = _OPEN_PIXELS
                 button.toolTip = _("Open where this step is done: {step}").format(step=step.title)
                 button.connect("clicked()", partial(self.openStep, step.key))
                 self.ui.stepTable.setCellWidget(row, 2, button)

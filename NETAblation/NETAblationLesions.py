@@ -459,6 +459,7 @@ class NETAblationLesionsWidget(Panel):
             case = self._caseOrBegin()
             taken = role_matching.adopt_segments(case, self.parameterNode.source, self._matches)
             self._say([_("Taken: {names}").format(names=", ".join(taken))])
+            self.ui.takeSection.collapsed = True
 
     # Corrections
 

@@ -35,8 +35,8 @@ def setColumns(table: Any, titles: Sequence[str], wide: int, toolTips: Sequence[
     table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
     table.wordWrap = False
     header = table.horizontalHeader()
-    header.setHighlightSections(False)
-    header.setFixedHeight(_ROW_PIXELS)
+    header.highlightSections = False
+    header.minimumHeight = header.maximumHeight = _ROW_PIXELS
     for column in range(len(titles)):
         isWide = column == wide
         header.setSectionResizeMode(column, qt.QHeaderView.Stretch if isWide else qt.QHeaderView.ResizeToContents)
@@ -45,7 +45,7 @@ def setColumns(table: Any, titles: Sequence[str], wide: int, toolTips: Sequence[
 def fitHeight(table: Any, least: int, most: int) -> None:
     """Make a table of :func:`setColumns` as high as its rows, from `least` to `most` of them; more are scrolled to."""
     rows = min(max(table.rowCount, least), most)
-    table.setFixedHeight((rows + 1) * _ROW_PIXELS + 2 * table.frameWidth)
+    table.minimumHeight = table.maximumHeight = (rows + 1) * _ROW_PIXELS + 2 * table.frameWidth
 
 
 def fillTable(table: Any, keys: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
