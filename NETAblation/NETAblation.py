@@ -18,14 +18,21 @@ from slicer.ScriptedLoadableModule import (
 
 from NETAblationLib.core.phantom import make_patient
 from NETAblationLib.scene import layouts
-from NETAblationLib.scene.case_report import TumorBurden, lesion_results, tumor_burden, write_case_report
+from NETAblationLib.scene.case_report import (
+    TumorBurden,
+    lesion_results,
+    missing_for_report,
+    picture_steps,
+    report_work,
+    tumor_burden,
+)
 from NETAblationLib.scene.case_steps import DONE, PROBLEM, STALE, TO_DO, case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_table import LesionTable
 from NETAblationLib.scene.provenance import provenance_of
 from NETAblationLib.scene.sample_case import add_sample
 from NETAblationLib.widgets.panel import Panel
-from NETAblationLib.widgets.tables import Cell, fillTable, selectedKey, selectKey
+from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, selectedKey, selectKey, setColumns
 
 #: Sign, words and background of each state of a step: never the color alone. User-set.
 _STATES = {
@@ -35,8 +42,8 @@ _STATES = {
     PROBLEM: ("!", (0.96, 0.74, 0.70)),
 }
 
-#: Height of a row. User-set.
-_ROW_PIXELS = 26
+#: Width of the buttons that open a step, in pixels. User-set.
+_OPEN_PIXELS = 52
 
 #: Where each step is done: the module and the arrangement of views.
 _MODULES = {
@@ -46,8 +53,8 @@ _MODULES = {
     "obstacles": ("NETAblationLesions", layouts.PLANNING),
     "plan": ("NETAblationProbes", layouts.PLANNING),
     "post_image": ("NETAblation", ""),
-    "fusion": ("NETAblationMargins", layouts.FUSION),
     "zones": ("NETAblationMargins", layouts.FUSION),
+    "fusion": ("NETAblationMargins", layouts.FUSION),
     "margin": ("NETAblationMargins", layouts.MARGIN),
 }
 
@@ -122,9 +129,17 @@ class NETAblationWidget(Panel):
         self._rows = LesionTable()
         self._burden: tuple[tuple, TumorBurden | None] = ((), None)
         self._tips = {button.name: button.toolTip for button in self._buttons()}
-        _setColumns(ui.stepTable, [_("Step"), _("State"), ""], wide=1)
+        setColumns(ui.stepTable, [_("Step"), _("State"), ""], wide=1)
         lesionColumns = [_("Lesion"), _("ml"), _("mm"), _("Probes"), _("Planned"), _("MAM mm")]
-        _setColumns(ui.lesionTable, lesionColumns, wide=5)
+        toolTips = [
+            _("Name of the lesion"),
+            _("Volume in ml"),
+            _("Long x short axis in an axial slice, mm"),
+            _("Number of planned probes"),
+            _("Predicted MAM: the smallest margin that the plan gives, mm"),
+            _("Achieved MAM: the smallest margin that was measured, mm, with its verdict"),
+        ]
+        setColumns(ui.lesionTable, lesionColumns, wide=5, toolTips=toolTips)
         ui.beginButton.connect("clicked()", self.onBegin)
         ui.phaseButton.connect("clicked()", self.onPhase)
         ui.postButton.connect("clicked()", self.onPost)
@@ -186,10 +201,18 @@ class NETAblationWidget(Panel):
             self.writeReport(folder)
 
     def writeReport(self, folder: str) -> None:
-        """Write the report into a folder and say where it is."""
-        with self.attempt(_("The report cannot be written."), isSlow=True):
-            path = write_case_report(self.case, folder)
-            self.ui.reportLabel.text = _("Written: {path}").format(path=path)
+        """Render the pictures step by step, then write the report into a folder and say where it is."""
+        with self.attempt(_("The report cannot be written.")):
+            case = self.case
+            self.startSteps(_("Pictures of the report"), picture_steps(case), partial(self.onPictures, case, folder))
+
+    def onPictures(self, case, folder: str, pictures) -> None:
+        """Make the page with its pictures, beside the application."""
+        self.startWork(_("Report"), report_work(case, pictures, folder), self.onReportWritten)
+
+    def onReportWritten(self, path) -> None:
+        """Say where the report is."""
+        self.say(self.ui.reportLabel, _("Written: {path}").format(path=path))
 
     def onNext(self) -> None:
         """Open the first step that is not done."""
@@ -242,8 +265,7 @@ class NETAblationWidget(Panel):
         noWindow = "" if slicer.util.mainWindow() is not None else _("there is no main window")
         self._allow(ui.dicomButton, noWindow)
         self._allow(ui.filesButton, noWindow)
-        measured = case is not None and any(lesion.margin is not None for lesion in case.lesions.values())
-        self._allow(ui.reportButton, noCase, "" if measured else _("no margin is measured yet"))
+        self._allow(ui.reportButton, missing_for_report(case))
         step = self._nextStep()
         self._allow(ui.nextButton, _("every step is done") if step is None else "")
         ui.nextButton.text = _("Next: {step}").format(step=step.title) if step is not None else _("All steps are done")
@@ -274,15 +296,17 @@ class NETAblationWidget(Panel):
         rows = [
             [
                 Cell(step.title, step.reason),
-                Cell(f"{_STATES[step.state][0]} {step.state}: {step.reason}", step.reason, _STATES[step.state][1]),
+                Cell(_stateInWords(step), f"{step.state}: {step.reason}", _STATES[step.state][1]),
                 Cell(""),
             ]
             for step in steps
         ]
         fillTable(self.ui.stepTable, [step.key for step in steps], rows)
+        fitHeight(self.ui.stepTable, len(rows), len(rows))
         for row, step in enumerate(steps):
             if self.ui.stepTable.cellWidget(row, 2) is None:
                 button = qt.QPushButton(_("Open"))
+                button.maximumWidth = _OPEN_PIXELS
                 button.toolTip = _("Open where this step is done: {step}").format(step=step.title)
                 button.connect("clicked()", partial(self.openStep, step.key))
                 self.ui.stepTable.setCellWidget(row, 2, button)
@@ -307,6 +331,7 @@ class NETAblationWidget(Panel):
             ]
             cells.append([Cell(text, note, color) for text in texts])
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], cells)
+        fitHeight(self.ui.lesionTable, 2, 10)
         if case is not None and case.current_lesion:
             wasBlocked = self.ui.lesionTable.blockSignals(True)
             selectKey(self.ui.lesionTable, case.current_lesion)
@@ -315,7 +340,7 @@ class NETAblationWidget(Panel):
         self.ui.burdenLabel.text = (
             _("Tumor burden: known once liver and lesions are segmented.")
             if burden is None
-            else _("Tumor burden: {share:.1f} % of the liver ({tumor:.1f} of {liver:.0f} ml); class {group}").format(
+            else _("Tumor burden: {share:.1f} % ({tumor:.1f} of {liver:.0f} ml); class {group}").format(
                 share=100 * burden.fraction, tumor=burden.tumor_ml, liver=burden.liver_ml, group=burden.burden_class
             )
         )
@@ -331,15 +356,10 @@ class NETAblationWidget(Panel):
         return self._burden[1]
 
 
-def _setColumns(table, titles: list[str], wide: int) -> None:
-    table.setColumnCount(len(titles))
-    table.setHorizontalHeaderLabels(titles)
-    table.verticalHeader().setVisible(False)
-    table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
-    table.wordWrap = False
-    for column in range(len(titles)):
-        mode = qt.QHeaderView.Stretch if column == wide else qt.QHeaderView.ResizeToContents
-        table.horizontalHeader().setSectionResizeMode(column, mode)
+def _stateInWords(step) -> str:
+    """A sign, what is wrong where something is, and why."""
+    words = f"{step.state}: {step.reason}" if step.state in (STALE, PROBLEM) else step.reason
+    return f"{_STATES[step.state][0]} {words}"
 
 
 def _millimeters(value) -> str:

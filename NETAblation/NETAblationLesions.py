@@ -23,9 +23,12 @@ from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_drawing import LINE, MINUS, PLUS, SECOND_LINE, LesionDrawing
 from NETAblationLib.scene.lesion_table import LesionRow, LesionTable, measures_work, put_measures
 from NETAblationLib.scene.provenance import is_stale
+from NETAblationLib.widgets.long_work import LongWork
 from NETAblationLib.widgets.panel import Panel
-from NETAblationLib.widgets.tables import Cell, fillTable, keyOfRow, selectedKey, selectKey
+from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, keyOfRow, selectedKey, selectKey, setColumns
 
+#: While other work is under way, what was drawn waits this long for the next try, in ms. User-set.
+_RETRY_MS = 100
 #: Background of rows whose figures no longer hold. User-set.
 _STALE_COLOR = (0.98, 0.88, 0.62)
 
@@ -83,18 +86,18 @@ class NETAblationLesionsWidget(Panel):
         self._matchedFor: tuple = ()
         self._drawnTimer = qt.QTimer()
         self._drawnTimer.singleShot = True
-        self._drawnTimer.interval = 0
         self._drawnTimer.connect("timeout()", self.segmentDrawn)
 
         self._tips = {}
         for button in self._buttons():
             self._tips[button.name] = button.toolTip
-        _setColumns(ui.lesionTable, [_("Name"), _("ml"), _("mm"), _("Enhancement"), _("Notes")])
-        _setColumns(ui.matchTable, [_("Segment"), _("Taken as")])
+        setColumns(ui.lesionTable, [_("Name"), _("ml"), _("mm"), _("Enhancement"), _("Notes")], wide=4)
+        setColumns(ui.matchTable, [_("Segment"), _("Taken as")], wide=1)
         ui.segmentEditor.segmentationNodeSelectorVisible = False
         ui.segmentEditor.sourceVolumeNodeSelectorVisible = False
         ui.segmentEditor.switchToSegmentationsButtonVisible = False
 
+        self._say([])
         ui.phaseSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onPhase)
         ui.sideBySideButton.connect("clicked(bool)", self.onSideBySide)
         ui.drawButton.connect("clicked(bool)", partial(self.onDraw, LINE))
@@ -147,13 +150,18 @@ class NETAblationLesionsWidget(Panel):
         self._followDrawing(case)
         if case is not None and self.parameterNode.image is not case.volume:
             self.parameterNode.image = case.volume
+        if case is not None and case.phases and self.parameterNode.phase is None:
+            self.parameterNode.phase = case.phases[0]
+        if self.parameterNode.pet is None:
+            self.parameterNode.pet = next(iter(pet.suv_volumes()), None)
         self.ui.imageSelector.enabled = case is None
         rows = [] if case is None else self._rows.rows(case)
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], [_cells(row) for row in rows])
-        self.ui.lesionTable.resizeColumnsToContents()  # all five fit a narrow panel
+        fitHeight(self.ui.lesionTable, 3, 8)
         wasBlocked = self.ui.lesionTable.blockSignals(True)
         selectKey(self.ui.lesionTable, self.lesionId)
         self.ui.lesionTable.blockSignals(wasBlocked)
+        self._offerSource(case)
         self._showOrgans(case)
         self._showMatches()
         if not self.ui.editorSection.collapsed:
@@ -169,9 +177,9 @@ class NETAblationLesionsWidget(Panel):
         noLine = noLesion or ("" if LINE in drawn else _("this lesion was not drawn by a line; use Corrections"))
         noLiver = noCase or ("" if case.liver_model is not None else _("segment the liver first"))
         uncorrected = noLine or ("" if len(drawn) > 1 else _("it has no corrections"))
-        self._allow(ui.drawButton, noImage)
+        self._allow(ui.drawButton, noImage, evenWhileBusy=True)
         for button in (ui.secondLineButton, ui.insideButton, ui.outsideButton):
-            self._allow(button, noLine)
+            self._allow(button, noLine, evenWhileBusy=True)
         self._allow(ui.resetButton, uncorrected)
         self._allow(ui.deleteButton, noLesion)
         self._allow(ui.measureButton, noLiver, noCase or ("" if case.lesions else _("draw a lesion first")))
@@ -190,8 +198,8 @@ class NETAblationLesionsWidget(Panel):
         for button, role in self._drawButtons().items():
             button.checked = armed == role
 
-    def _allow(self, button, *reasons: str) -> None:
-        self.allow(button, self._tips[button.name], *reasons)
+    def _allow(self, button, *reasons: str, evenWhileBusy: bool = False) -> None:
+        self.allow(button, self._tips[button.name], *reasons, evenWhileBusy=evenWhileBusy)
 
     def _drawButtons(self) -> dict:
         ui = self.ui
@@ -221,7 +229,7 @@ class NETAblationLesionsWidget(Panel):
         self.ui.obstaclesState.text = _("Organs at risk: {state}").format(state=_words(others))
 
     def _say(self, texts) -> None:
-        self.ui.messageLabel.text = "\n".join(texts)
+        self.say(self.ui.messageLabel, "\n".join(texts))
 
     # Images
 
@@ -282,25 +290,44 @@ class NETAblationLesionsWidget(Panel):
         """A line or point was drawn or moved: segment when the mouse event is over."""
         if node not in self._drawn:
             self._drawn.append(node)
-        self._drawnTimer.start()
+        self._drawnTimer.start(0)
 
     def segmentDrawn(self) -> None:
-        """Segment what was drawn since."""
-        waiting, self._drawn = self._drawn, []
-        for node in waiting:
-            if self.drawing is None or not slicer.mrmlScene.IsNodePresent(node):
-                continue
-            self.drawing.within_liver = self.parameterNode.withinLiver
-            with self.attempt(_("No lesion was segmented."), isSlow=True):
-                lesionId = self.drawing.segment(node)
-                self.case.current_lesion = lesionId
-                row = next(row for row in self._rows.rows(self.case) if row.lesion_id == lesionId)
-                self._say([_("{name}: {size}").format(name=row.name, size=_sizes(row)), *row.warnings])
+        """Segment what was drawn since, one after the other, while the next line is drawn."""
+        if self.drawing is None:
+            return
+        for node in self._drawn:
+            self.drawing.go_on(node)
+        if LongWork.busyWith():
+            self._drawnTimer.start(_RETRY_MS)
+            return
+        node = next((node for node in self._drawn if slicer.mrmlScene.IsNodePresent(node)), None)
+        self._drawn = self._drawn[self._drawn.index(node) + 1 :] if node is not None else []
+        if node is None:
+            return
+        self._drawnTimer.start(_RETRY_MS)
+        self.drawing.within_liver = self.parameterNode.withinLiver
+        with self.attempt(_("No lesion was segmented.")):
+            work = self.drawing.begin(node).run
+            self.startWork(_("Lesion"), work, partial(self.onSegmented, node), partial(self.onNotSegmented, node))
+
+    def onSegmented(self, node, result) -> None:
+        """Put the lesion into the case, unless its line is gone."""
+        if slicer.mrmlScene.IsNodePresent(node):
+            lesionId = self.drawing.accept(node, result)
+            self.case.current_lesion = lesionId
+            row = next(row for row in self._rows.rows(self.case) if row.lesion_id == lesionId)
+            self._say([_("{name}: {size}").format(name=row.name, size=_sizes(row)), *row.warnings])
+
+    def onNotSegmented(self, node, error) -> None:
+        """Take back what gave no lesion."""
+        if slicer.mrmlScene.IsNodePresent(node):
+            self.drawing.refuse(node, str(error) or _("it was stopped"))
 
     def onLineAlone(self) -> None:
         """Take all corrections of the lesion back."""
-        with self.attempt(_("No lesion was segmented."), isSlow=True):
-            self.drawing.remove_corrections(self.lesionId)
+        with self.attempt(_("The corrections are kept.")):
+            self.onDrawn(self.drawing.remove_corrections(self.lesionId))
 
     def _followDrawing(self, case: CaseScene | None) -> None:
         """Have the drawing of the present case; what was drawn before is followed too."""
@@ -388,6 +415,15 @@ class NETAblationLesionsWidget(Panel):
             case = self._caseOrBegin()
             self.parameterNode.source = total_segmentator.segment_organs(case.volume)
 
+    def _offerSource(self, case: CaseScene | None) -> None:
+        """While there is no liver, offer the one segmentation that the scene has beside the case's own."""
+        if case is None or case.liver_model is not None or self.parameterNode.source is not None:
+            return
+        others = role_matching.other_segmentations()
+        if len(others) == 1:
+            self.parameterNode.source = others[0]
+            self.ui.takeSection.collapsed = False
+
     def _showMatches(self) -> None:
         """Match the segments of the chosen segmentation, as long as it stays the same."""
         source = self.parameterNode.source
@@ -400,6 +436,7 @@ class NETAblationLesionsWidget(Panel):
         table = self.ui.matchTable
         rows = [[Cell(match.name, match.reason), Cell(match.structure)] for match in self._matches]
         fillTable(table, [match.segment_id for match in self._matches], rows)
+        fitHeight(table, 2, 8)
         for row, match in enumerate(self._matches):
             box = qt.QComboBox()
             box.toolTip = match.reason or _("What this segment is taken as")
@@ -422,6 +459,7 @@ class NETAblationLesionsWidget(Panel):
             case = self._caseOrBegin()
             taken = role_matching.adopt_segments(case, self.parameterNode.source, self._matches)
             self._say([_("Taken: {names}").format(names=", ".join(taken))])
+            self.ui.takeSection.collapsed = True
 
     # Corrections
 
@@ -451,13 +489,6 @@ def _segmentEditorNode():
         node.SetOverwriteMode(node.OverwriteNone)
         node = scene.AddNode(node)
     return node
-
-
-def _setColumns(table, titles) -> None:
-    table.setColumnCount(len(titles))
-    table.setHorizontalHeaderLabels(titles)
-    table.horizontalHeader().setStretchLastSection(True)
-    table.verticalHeader().setVisible(False)
 
 
 def _sizes(row: LesionRow) -> str:

@@ -15,17 +15,15 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from NETAblationLib.core.devices import load_catalogue
-from NETAblationLib.scene import fusion_looks, fusion_steps, fusion_views, layouts, margin_steps, next_probe, zone_steps
+from NETAblationLib.scene import fusion_looks, fusion_steps, layouts, margin_steps, next_probe, organs, zone_steps
 from NETAblationLib.scene.cases import CaseScene
-from NETAblationLib.scene.landmarks import BEFORE, LandmarkPairs
+from NETAblationLib.scene.landmarks import BEFORE, LandmarkPairs, mean_residual_mm
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
 from NETAblationLib.widgets.panel import Panel
-from NETAblationLib.widgets.tables import Cell, fillTable, selectedKey
+from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, selectedKey, setColumns
 
 #: Each image is seen this long while they flicker, in ms: enough to look, and to see what jumps. User-set.
 FLICKER_MS = 500
-#: Height of the tables' rows, in pixels. User-set.
-ROW_PIXELS = 24
 
 
 class NETAblationMargins(ScriptedLoadableModule):
@@ -95,6 +93,7 @@ class NETAblationMarginsWidget(Panel):
             ui.deviceComboBox.addItem(f"{device.maker} {device.model}", device.id)
         ui.beforeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onBefore)
         ui.afterSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAfter)
+        ui.liverAfterButton.connect("clicked()", self.onLiverAfter)
         ui.presetComboBox.connect("currentIndexChanged(int)", self.onPreset)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self.onDevice)
         ui.fuseButton.connect("clicked()", self.onFuse)
@@ -102,6 +101,7 @@ class NETAblationMarginsWidget(Panel):
         ui.blendSlider.connect("valueChanged(double)", self.onBlend)
         ui.flickerButton.connect("toggled(bool)", self.onFlickerToggled)
         ui.checkerboardButton.connect("toggled(bool)", self.onCheckerboard)
+        ui.differenceButton.connect("toggled(bool)", self.onDifference)
         ui.outlinesButton.connect("toggled(bool)", self.onOutlines)
         ui.gridButton.connect("toggled(bool)", self.onGrid)
         ui.addPairButton.connect("toggled(bool)", self.onPlacePairs)
@@ -114,11 +114,9 @@ class NETAblationMarginsWidget(Panel):
         ui.residualButton.connect("toggled(bool)", self.onResidual)
         ui.histogramButton.connect("clicked()", self.onHistogram)
         ui.nextProbeButton.connect("clicked()", self.onNextProbe)
-        for table in (ui.landmarksTable, ui.sharesTable, ui.shellsTable):
-            table.horizontalHeader().stretchLastSection = True
-            table.verticalHeader().visible = False
-            table.verticalHeader().defaultSectionSize = ROW_PIXELS
-            table.wordWrap = False
+        setColumns(ui.landmarksTable, [_("Pair"), _("Residual (mm)"), _("State")], wide=2)
+        setColumns(ui.sharesTable, [_("Margin"), _("Share of surface")], wide=1)
+        setColumns(ui.shellsTable, [_("Shell"), _("Ablated"), _("90 % interval")], wide=2)
         for keys, button in (
             ("Ctrl+Shift+F", ui.fuseButton),
             ("Ctrl+Shift+K", ui.flickerButton),
@@ -183,6 +181,9 @@ class NETAblationMarginsWidget(Panel):
         chosen = "" if volumes[0] is None else _("the case is built on this image; begin another case in another scene")
         self.allowKept(self.ui.beforeSelector, chosen)
         self.allowKept(self.ui.afterSelector, "" if volumes[0] is not None else _("choose the image before first"))
+        self.allowKept(self.ui.liverAfterButton, fusion_steps.missing_for_fusion(case))
+        hasLiver = case is not None and case.has_post_liver
+        self.ui.liverAfterState.text = _("segmented") if hasLiver else _("not segmented")
 
     def showFusion(self, case):
         """The fusion's verdict in words and numbers."""
@@ -190,6 +191,8 @@ class NETAblationMarginsWidget(Panel):
         self.choose(ui.presetComboBox, self.parameterNode.preset)
         missing = fusion_steps.missing_for_fusion(case)
         self.allowKept(ui.fuseButton, missing)
+        self.say(ui.zoneWarningLabel, "" if missing else fusion_steps.zone_warning(case))
+        ui.zoneWarningLabel.styleSheet = f"color: white; background-color: {fusion_steps.WARNING_COLOR}; padding: 5px"
         ui.fuseButton.text = _("Fuse") if case is None or case.transform is None else _("Fuse again")
         labels = (ui.verdictLabel, ui.verdictReasonsLabel, ui.fusionFiguresLabel, ui.adviceLabel)
         if missing:
@@ -211,7 +214,7 @@ class NETAblationMarginsWidget(Panel):
     def showLooks(self, case):
         """What can be looked at."""
         missing = fusion_steps.missing_for_fusion(case)
-        for button in (self.ui.flickerButton, self.ui.checkerboardButton):
+        for button in self.lookButtons():
             self.allowKept(button, missing)
         self.ui.blendSlider.enabled = not missing
         isFused = case is not None and case.transform is not None
@@ -234,10 +237,12 @@ class NETAblationMarginsWidget(Panel):
             isWhole = pair.residual_mm is not None
             state = _("placed") if isWhole else _("half: click the same place in the other image")
             rows.append([Cell(str(number)), Cell(f"{pair.residual_mm:.1f}" if isWhole else "-"), Cell(state)])
-        self.fill(ui.landmarksTable, [str(number) for number in range(len(rows))], rows)
+        fillTable(ui.landmarksTable, [str(number) for number in range(len(rows))], rows)
+        fitHeight(ui.landmarksTable, 1, 6)
         self.allowKept(ui.removePairButton, "" if selectedKey(ui.landmarksTable) else _("select a pair first"))
-        whole = sum(pair.residual_mm is not None for pair in pairs)
-        self.allowKept(ui.refuseButton, missing, "" if whole else _("place a pair first"))
+        mean = mean_residual_mm(pairs)
+        self.say(ui.residualsLabel, "" if mean is None else _("Mean residual: {mean:.1f} mm").format(mean=mean))
+        self.allowKept(ui.refuseButton, missing, "" if mean is not None else _("place a pair first"))
 
     def placingText(self):
         """What the next click is for."""
@@ -253,7 +258,7 @@ class NETAblationMarginsWidget(Panel):
         self.zoneDrawing.follow()
         isPlacing = self.zoneDrawing.is_placing
         ui.drawZoneButton.text = _("Click both ends (press to end)") if isPlacing else _("Draw diameter")
-        self.zoneSources = [] if missing else zone_steps.zone_sources(case)
+        self.zoneSources = [] if missing else zone_steps.zone_sources()
         names = [source.name for source in self.zoneSources]
         if [ui.zoneSourceComboBox.itemText(index) for index in range(ui.zoneSourceComboBox.count)] != names:
             ui.zoneSourceComboBox.clear()
@@ -262,12 +267,12 @@ class NETAblationMarginsWidget(Panel):
         ui.zoneSourceComboBox.enabled = bool(names)
         self.allowKept(ui.takeZoneButton, missing, "" if names else _("the scene has no other segmentation"))
         if lesion is None or lesion.zone_segment is None:
-            ui.zoneLabel.text = "" if missing else _("{lesion} has no zone yet.").format(lesion=lesion.name)
+            self.say(ui.zoneLabel, "" if missing else _("{lesion} has no zone yet.").format(lesion=lesion.name))
         else:
             lines = [
                 _("{lesion}: zone of {ml:.1f} ml").format(lesion=lesion.name, ml=zone_steps.zone_ml(case, lesionId))
             ]
-            ui.zoneLabel.text = "\n".join([*lines, *(f"• {text}" for text in zone_steps.zone_warnings(lesionId))])
+            self.say(ui.zoneLabel, "\n".join([*lines, *(f"• {text}" for text in zone_steps.zone_warnings(lesionId))]))
 
     def showMargin(self, case, lesionId):
         """The margin of the lesion in words, numbers and tables."""
@@ -286,9 +291,9 @@ class NETAblationMarginsWidget(Panel):
         wasBlocked = ui.residualButton.blockSignals(True)
         ui.residualButton.checked = margin_steps.is_residual_shown(lesionId)
         ui.residualButton.blockSignals(wasBlocked)
-        if self.shownLesion != lesionId:
+        if self.shownLesion != lesionId or not ui.nextProbeLabel.text:
             self.shownLesion = lesionId
-            ui.nextProbeLabel.text = ""
+            self.say(ui.nextProbeLabel, "")
         self.allowKept(ui.nextProbeButton, next_probe.missing_for_next_probe(case, lesionId))
         if summary is None:
             return
@@ -303,19 +308,17 @@ class NETAblationMarginsWidget(Panel):
         fusion = fusion_steps.fusion_verdict(case)
         if fusion.word not in (fusion_steps.GOOD, fusion_steps.NONE):
             warnings.insert(0, _("• The fusion is {word}: see above.").format(word=fusion.word))
-        ui.marginDetailsLabel.text = "\n".join([summary.reason, *summary.sides, *summary.residuals, *warnings])
+        details = [summary.reason, *summary.sides, *summary.residuals, *warnings]
+        ui.marginDetailsLabel.text = "\n".join(text[:1].upper() + text[1:] for text in details)
         colors = margin_steps.SHARE_COLORS
         shares = [
             [Cell(label, color=color), Cell(text)] for (label, text), color in zip(summary.shares, colors, strict=True)
         ]
-        self.fill(ui.sharesTable, [label for label, _text in summary.shares], shares)
+        fillTable(ui.sharesTable, [label for label, _text in summary.shares], shares)
+        fitHeight(ui.sharesTable, len(shares), len(shares))
         shells = [[Cell(text) for text in row] for row in summary.shells]
-        self.fill(ui.shellsTable, [row[0] for row in summary.shells], shells)
-
-    def fill(self, table, keys, rows):
-        """Fill a table, its columns as wide as what they hold."""
-        fillTable(table, keys, rows)
-        table.resizeColumnsToContents()
+        fillTable(ui.shellsTable, [row[0] for row in summary.shells], shells)
+        fitHeight(ui.shellsTable, len(shells), len(shells))
 
     def choose(self, box, key):
         """Show a choice in a combo box without telling anyone."""
@@ -349,6 +352,12 @@ class NETAblationMarginsWidget(Panel):
             case.adopt_after(node)
             fusion_looks.show_blend(case, self.parameterNode.blend)
 
+    def onLiverAfter(self):
+        """Segment the liver in the image after."""
+        with self.attempt(_("The liver cannot be segmented.")):
+            case = self.case
+            self.startWork(_("Liver after"), organs.post_liver_work(case), partial(organs.put_post_liver, case))
+
     # Fusion
 
     def onPreset(self, index):
@@ -370,7 +379,7 @@ class NETAblationMarginsWidget(Panel):
         case = self.case
         fusion_steps.apply_fusion(case, inputs, result)
         layouts.set_layout(layouts.FUSION)
-        self.ui.checkerboardButton.checked = False
+        self.endLooks()
         self.onGrid(self.ui.gridButton.checked)
         fusion_looks.show_blend(case, self.parameterNode.blend)
 
@@ -380,13 +389,13 @@ class NETAblationMarginsWidget(Panel):
         """Blend both images."""
         case = self.case
         if not fusion_steps.missing_for_fusion(case) and self.landmarkPlacing is None:
-            self.ui.flickerButton.checked = False
+            self.endLooks()
             fusion_looks.show_blend(case, value)
 
     def onFlickerToggled(self, isOn):
         """Begin or end to show both images in turn."""
         if isOn:
-            self.ui.checkerboardButton.checked = False
+            self.endLooks(self.ui.flickerButton)
             self.flickerTimer.start()
             self.onFlicker()
             return
@@ -407,18 +416,38 @@ class NETAblationMarginsWidget(Panel):
 
     def onCheckerboard(self, isOn):
         """Show a checkerboard, or the blend again."""
-        if not isOn:
+        squares = self.parameterNode.squares
+        self.look(
+            self.ui.checkerboardButton,
+            lambda both, progress: both.checkerboard(progress, squares=squares),
+            fusion_looks.show_checkerboard,
+        )
+
+    def onDifference(self, isOn):
+        """Show what is brighter and darker after, or the blend again."""
+        self.look(
+            self.ui.differenceButton, lambda both, progress: both.difference(progress), fusion_looks.show_difference
+        )
+
+    def look(self, button, make, show):
+        """Make one image of both and show it, unless the button is not pressed any more; then show the blend."""
+        if not button.checked:
             self.showBlend()
             return
-        self.ui.flickerButton.checked = False
-        with self.attempt(_("The checkerboard cannot be shown.")):
-            board = fusion_looks.Checkerboard.of(self.case, self.parameterNode.squares)
-            self.startWork(_("Checkerboard"), board.image, self.onBoard)
+        self.endLooks(button)
+        with self.attempt(_("The images cannot be compared.")):
+            both = fusion_looks.BothImages.of(self.case)
+            self.startWork(button.text, partial(make, both), lambda image: button.checked and show(self.case, image))
 
-    def onBoard(self, image):
-        """Show the checkerboard unless it is not asked for any more."""
-        if self.ui.checkerboardButton.checked:
-            fusion_looks.show_checkerboard(self.case, image)
+    def lookButtons(self):
+        """Ways of looking of which one at a time is shown."""
+        return self.ui.flickerButton, self.ui.checkerboardButton, self.ui.differenceButton
+
+    def endLooks(self, kept=None):
+        """End all ways of looking but one."""
+        for button in self.lookButtons():
+            if button is not kept:
+                button.checked = False
 
     def onOutlines(self, isOn):
         """Outline both livers."""
@@ -430,7 +459,7 @@ class NETAblationMarginsWidget(Panel):
         """Show what the fusion does to a regular grid."""
         case = self.case
         if case is not None and case.transform is not None:
-            fusion_views.show_deformation_grid(case.transform, case.volume, shown=isOn)
+            fusion_looks.show_deformation_grid(case.transform, case.volume, shown=isOn)
 
     # Landmarks
 
@@ -549,7 +578,7 @@ class NETAblationMarginsWidget(Panel):
         text = _("{count} probe(s) added for what was not ablated.").format(count=plan.probe_count)
         if expected is not None:
             text += " " + _("MAM with it, by its zones: {mam:.1f} mm.").format(mam=expected)
-        self.ui.nextProbeLabel.text = text
+        self.say(self.ui.nextProbeLabel, text)
         layouts.set_layout(layouts.PLANNING)
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule("NETAblationProbes")

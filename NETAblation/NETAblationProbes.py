@@ -21,6 +21,7 @@ from NETAblationLib.scene.plan_requests import content_of, plan_and_alternatives
 from NETAblationLib.scene.probe_editing import GRADE_COLORS, ProbeEditing, ProbeRow
 from NETAblationLib.widgets.long_work import LongWork
 from NETAblationLib.widgets.panel import Panel
+from NETAblationLib.widgets.tables import fitHeight, setColumns
 
 #: Alternatives that are looked for beside the plan with the fewest punctures.
 ALTERNATIVE_COUNT = 3
@@ -39,9 +40,10 @@ class NETAblationProbes(ScriptedLoadableModule):
         self.parent.dependencies = ["Markups", "Models"]
         self.parent.contributors = ["NETAblation contributors"]
         self.parent.helpText = _(
-            "Places virtual ablation probes for one lesion: by hand, each with two clicks (target, skin), or all at "
-            "once with Plan. Drag either end of a probe; its zone, the coverage, the predicted margin and the check of "
-            "its path follow. Research software, not a medical device."
+            "Places virtual ablation probes for one lesion: by hand, each with two clicks (the target, where its zone "
+            "is centered, then the skin), or all at once with Plan. Drag the skin end of a probe to turn it about its "
+            "zone, or the tip to take the zone along: coverage, predicted margin and the check of its path follow. "
+            "Research software, not a medical device."
         )
         self.parent.acknowledgementText = _("Each device's zones come with their source; see the panel.")
 
@@ -170,19 +172,34 @@ class NETAblationProbesWidget(Panel):
         return lambda: button.enabled and button.click()
 
     def _setUpTables(self) -> None:
-        for table, labels in (
-            (
-                self.ui.probesTable,
-                [_("Probe"), _("Path"), _("Setting"), _("mm"), _("Angles"), _("Lock"), _("Show")],
+        probes, plans = self.ui.probesTable, self.ui.plansTable
+        columns = {
+            _("#"): _("Number of the probe"),
+            _("Path"): _(
+                "Room to the nearest structure beyond its clearance, in mm; \u25cf free, \u25b2 tight, \u2716 blocked"
             ),
-            (self.ui.plansTable, [_("Plan"), _("Probes"), _("Zones"), _("Margin"), _("Liver")]),
-        ):
-            table.setColumnCount(len(labels))
-            table.setHorizontalHeaderLabels(labels)
-            table.verticalHeader().setVisible(False)
+            _("Setting"): _("Setting of the device"),
+            _("mm"): _("Depth of the tip below the skin, in mm"),
+            _("Angles"): _(
+                "Angles of the hub to the gantry in degrees: in the axial plane (above 0 to the left), then out of it "
+                "(above 0 to cranial)"
+            ),
+            _("Lock"): _("A locked probe cannot be dragged and is kept by the automatic plan"),
+            _("Show"): _("Whether the probe is shown in the views"),
+        }
+        setColumns(probes, list(columns), wide=PATH, toolTips=list(columns.values()))
+        columns = {
+            _("Plan"): _("What the plan is best in"),
+            _("Probes"): _("Number of punctures"),
+            _("Zones"): _("Number of ablations"),
+            _("MAM mm"): _("Least predicted margin in mm"),
+            _("Liver ml"): _("Healthy liver within the zones, in ml"),
+        }
+        setColumns(plans, list(columns), wide=0, toolTips=list(columns.values()))
+        for table in (probes, plans):
             table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-            header = table.horizontalHeader()
-            header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        self.say(self.ui.exportLabel, "")
+        self.showPlans()
 
     def cleanup(self) -> None:
         """Called when the application closes."""
@@ -286,8 +303,13 @@ class NETAblationProbesWidget(Panel):
         return task if task is not None and task.target.margin_mm == self.parameterNode.marginMm else None
 
     def _measureLazily(self) -> None:
-        """Prepare measuring in the background where there are probes and it is not done; once for each content."""
-        if self.editing is None or LongWork.busyWith() or not self.editing.rows or self._task() is not None:
+        """Prepare measuring in the background where there are probes and it is not done; once for each content.
+
+        Only while this panel is seen: other work would have to wait for it.
+        """
+        if not self.isShown or LongWork.busyWith():
+            return
+        if self.editing is None or not self.editing.rows or self._task() is not None:
             return
         attempted = (self.parameterNode.marginMm, content_of(self.case, self.editing.lesion_id))
         if attempted == self._failed or self.case.liver_mask() is None:
@@ -335,6 +357,7 @@ class NETAblationProbesWidget(Panel):
         for number, plan in enumerate(self.plans):
             for column, text in enumerate(probe_words.plan_cells(plan)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
+        fitHeight(table, 1, 5)
         if self.plans:
             table.selectRow(0)
         self.showReasons()
@@ -345,7 +368,7 @@ class NETAblationProbesWidget(Panel):
         texts = []
         if 0 <= row < len(self.plans):
             texts = [*self.plans[row].reasons, *self.plans[row].limitations]
-        self.ui.reasonsLabel.text = "\n".join(texts)
+        self.say(self.ui.reasonsLabel, "\n".join(f"\u2022 {text}" for text in texts))
         self.showAllowed()
 
     # The probes
@@ -364,21 +387,33 @@ class NETAblationProbesWidget(Panel):
         rows, table = self.rows(), self.ui.probesTable
         self._isFilling = True
         table.setRowCount(len(rows))
+        fitHeight(table, 3, 8)
         for number, row in enumerate(rows):
             for column, text in enumerate(probe_words.cells_of(row)):
                 self._cell(number, column).setText(text)
             if row.check is not None:
                 red, green, blue = GRADE_COLORS[row.check.grade]
                 self._cell(number, PATH).setForeground(qt.QBrush(qt.QColor.fromRgbF(red, green, blue).darker(130)))
-                self._cell(number, PATH).setToolTip("\n".join(row.check.reasons))
+                self._cell(number, PATH).setToolTip(probe_words.path_in_detail(row.check))
             for column, isOn in ((LOCKED, row.is_locked), (SHOWN, row.is_visible)):
                 self._cell(number, column).setCheckState(qt.Qt.Checked if isOn else qt.Qt.Unchecked)
         self._isFilling = False
-        self.ui.placeProbeButton.checked = self.editing is not None and self.editing.is_placing
+        self._showPlacing()
         self._showNumbers()
         self._showChosen()
         self.showNeedle()
         self.showAllowed()
+
+    def _showPlacing(self) -> None:
+        """What the next click is for."""
+        button = self.ui.placeProbeButton
+        button.checked = self.editing is not None and self.editing.is_placing
+        if not button.checked:
+            button.text = _("Place probe")
+        elif self.editing.is_target_placed:
+            button.text = _("Click the skin: the probe enters there (press to end)")
+        else:
+            button.text = _("Click the target: the zone is centered there (press to end)")
 
     def _cell(self, row: int, column: int):
         table = self.ui.probesTable
@@ -387,18 +422,17 @@ class NETAblationProbesWidget(Panel):
         return table.item(row, column)
 
     def _showNumbers(self) -> None:
-        if self.editing is None:
-            self.ui.numbersLabel.text = ""
-        elif self.editing.coverage is not None:
+        text = ""
+        if self.editing is not None and self.editing.coverage is not None:
             margin = self.editing.task.target.margin_mm
-            plan = self.editing.plan
-            self.ui.numbersLabel.text = probe_words.numbers_in_words(self.editing.coverage, plan, margin)
-        else:
-            self.ui.numbersLabel.text = _("Not measured yet.") if self.editing.rows else ""
+            text = probe_words.numbers_in_words(self.editing.coverage, self.editing.plan, margin)
+        elif self.rows():
+            text = _("Not measured yet.")
+        self.say(self.ui.numbersLabel, text)
 
     def _showChosen(self) -> None:
         row = self.chosenRow()
-        self.ui.probeLabel.text = "" if row is None else probe_words.probe_in_words(row, self.logic.catalogue)
+        self.say(self.ui.probeLabel, "" if row is None else probe_words.probe_in_words(row, self.logic.catalogue))
 
     def onProbeChosen(self) -> None:
         """Center the views on the tip of the chosen probe."""
@@ -517,13 +551,13 @@ class NETAblationProbesWidget(Panel):
             return
         with self.attempt(_("The probes cannot be saved.")):
             write(list(self.rows()), path)
-            self.ui.exportLabel.text = _("Saved: {path}").format(path=path)
+            self.say(self.ui.exportLabel, _("Saved: {path}").format(path=path))
 
     def onSend(self) -> None:
         """Send the probes to the navigation system."""
         with self.attempt(_("The probes cannot be sent.")):
             count = self.logic.send(list(self.rows()), self.parameterNode.address)
-            self.ui.exportLabel.text = _("{count} messages sent.").format(count=count)
+            self.say(self.ui.exportLabel, _("{count} messages sent.").format(count=count))
 
     # What is possible now
 

@@ -1,9 +1,10 @@
 """Render the panels and views of the sample case to Resources/Screenshots, for the README's tutorial.
 
-    python Testing/screenshots.py [FOLDER]
+    python Testing/screenshots.py [FOLDER] [--all-sections]
 
 Works through the sample case by the panels' buttons (support/workflow.py). The panels are drawn with stand-ins of
-Qt's and Slicer's widgets: their looks differ in a real Slicer. The views are drawn by Slicer's own libraries.
+Qt's and Slicer's widgets: their looks differ in a real Slicer. With --all-sections each section of each panel gets a
+picture of its own, opened, for looking at what is cramped or cut off.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ sys.path[:0] = [str(_MODULES), str(_TESTING)]
 
 #: Width of a panel in pixels, as it docks beside the views.
 _PANEL_WIDTH = 420
-#: Which lesions of the digital patient are drawn: the subcapsular one is treated, the others show in the tables.
-_DRAWN, _TREATED = (2, 3), 1
+#: Which lesions of the digital patient are drawn and treated; the margin is measured of the last, a subcapsular one.
+_TREATED = (2, 3, 1)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, has_sections: bool) -> None:
     """Work through the case and write a picture of each panel when it has something to show."""
     from NETAblationLib.scene import startup
 
@@ -45,23 +46,34 @@ def main(folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     user = workflow.User(open_panel)
-    user.widget("NETAblation")
     patient = make_patient("small", seed=0)
     sys.modules["NETAblation"].make_patient = lambda *_args, **_named: patient  # type: ignore[attr-defined]
+    show = _grab_sections if has_sections else _grab
     workflow.begin(user)
-    for number in (*_DRAWN, _TREATED):
-        workflow.draw_lesion(user, patient, number)
-    _grab(user, "NETAblationLesions", folder / "panel-lesions.png")
-    workflow.plan(user)
-    _grab(user, "NETAblationProbes", folder / "panel-probes.png")
-    workflow.measure(user, patient, _TREATED)
-    _grab(user, "NETAblationMargins", folder / "panel-margins.png")
-    _grab(user, "NETAblation", folder / "panel-home.png")
+    lesion_ids = [workflow.draw_lesion(user, patient, number) for number in _TREATED]
+    show(user, "NETAblationLesions", folder / "panel-lesions.png")
+    for lesion_id in lesion_ids:
+        workflow.choose_lesion(user, "NETAblationProbes", lesion_id)
+        workflow.plan(user)
+    _select_row(user, "NETAblationProbes", "probesTable")
+    show(user, "NETAblationProbes", folder / "panel-probes.png")
+    for lesion_id, number in zip(lesion_ids, _TREATED, strict=True):
+        workflow.choose_lesion(user, "NETAblationMargins", lesion_id)
+        workflow.draw_zone(user, patient, number)
+    workflow.fuse_and_measure(user)
+    show(user, "NETAblationMargins", folder / "panel-margins.png")
+    show(user, "NETAblation", folder / "panel-home.png")
     slicer.mrmlScene.Clear(False)
     for module in opened:
         unload_widget(module)
     slicer.app.processEvents()
     print(f"{user.clicks} clicks; pictures are in {folder}")
+
+
+def _select_row(user: Any, name: str, table: str) -> None:
+    """Choose the first row of a table, so that what belongs to it shows."""
+    user.settle(name)
+    getattr(user.widget(name).ui, table).selectRow(0)
 
 
 def _grab(user: Any, name: str, path: Path) -> None:
@@ -71,8 +83,28 @@ def _grab(user: Any, name: str, path: Path) -> None:
     parent.resize(_PANEL_WIDTH, max(parent.sizeHint().height(), 600))
     parent.show()
     user.settle(name)
+    height = parent.layout().heightForWidth(_PANEL_WIDTH)
+    parent.resize(_PANEL_WIDTH, max(height, parent.minimumSizeHint().height()))
+    user.settle(name)
     parent.grab().save(str(path))
 
 
+def _grab_sections(user: Any, name: str, path: Path) -> None:
+    """A picture of each section of a panel, opened alone."""
+    ui = user.widget(name).ui
+    sections = {key: widget for key, widget in vars(ui).items() if hasattr(widget, "collapsed")}
+    before = {key: section.collapsed for key, section in sections.items()}
+    for shown in sections:
+        for key, section in sections.items():
+            section.collapsed = key != shown
+        _grab(user, name, path.with_name(f"{path.stem}-{shown}.png"))
+    for key, section in sections.items():
+        section.collapsed = before[key]
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else _TESTING.parent / "Resources" / "Screenshots")
+    given = [text for text in sys.argv[1:] if not text.startswith("--")]
+    main(
+        Path(given[0]) if given else _TESTING.parent / "Resources" / "Screenshots",
+        "--all-sections" in sys.argv[1:],
+    )

@@ -64,6 +64,17 @@ def test_page_is_whole_and_loads_nothing_from_elsewhere(margin):
     assert "not a medical device" in page
 
 
+def test_a_lesion_without_a_margin_is_reported_with_what_is_known():
+    section = LesionSection("one", None, facts=(("Volume", "1.4 ml <"),), notes=("no ablation zone is drawn yet",))
+    page = render_report("Case", [section], facts=[("Lesions", "1")])
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.open == []
+    for text in ("1.4 ml &lt;", "no ablation zone is drawn yet", "not measured", "Lesions"):
+        assert text in page
+    assert "MAM at" not in page
+
+
 def test_numbers_of_the_margin_are_on_the_page(margin):
     page = render_report("Case", [LesionSection("one", margin)])
     assert f"{margin.mam_mm:.1f} mm" in page

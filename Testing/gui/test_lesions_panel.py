@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -48,11 +50,10 @@ def add_image(image, name="Portal venous"):
 
 def settle(widget):
     """As when the application is idle: what was put off is done, and work under way has ended."""
-    import qt
-
-    widget.longWork.wait()
     for _ in range(3):
-        qt.QApplication.processEvents()
+        slicer.app.processEvents()
+        widget.longWork.wait()
+    slicer.app.processEvents()
     widget.refreshNow()
 
 
@@ -107,6 +108,43 @@ def test_two_lesions_take_one_click_and_four_points(drawn):
     assert not drawn.ui.drawButton.checked
     assert not drawn.ui.imageSelector.enabled
     assert len(slicer.util.getNodesByClass("vtkMRMLMarkupsLineNode")) == 2
+
+
+def test_the_next_line_is_drawn_while_a_lesion_is_segmented(widget, image):
+    widget.ui.imageSelector.setCurrentNode(add_image(image))
+    settle(widget)
+    widget.ui.drawButton.click()
+    for center, radius in ((FIRST, 9), (SECOND, 7)):
+        place([center - np.array([radius, 0, 0]), center + np.array([radius, 0, 0])])
+        slicer.app.processEvents()
+        assert widget.longWork.isRunning
+        assert widget.ui.drawButton.enabled
+    assert not CaseScene.open().lesions
+    end = time.monotonic() + 30
+    while len(CaseScene.open().lesions) < 2 and time.monotonic() < end:
+        slicer.app.processEvents()  # the second begins by itself when the first is done
+    settle(widget)
+    assert [row[0] for row in texts(widget.ui.lesionTable)] == ["L1", "L2"]
+    assert widget.ui.drawButton.checked
+
+
+def test_a_stopped_or_deleted_line_leaves_no_lesion(drawn):
+    drawn.ui.drawButton.click()
+    place([FIRST - np.array([0, 8, 0]), FIRST + np.array([0, 8, 0])])
+    slicer.app.processEvents()
+    drawn.longWork.cancelButton.click()
+    settle(drawn)
+    line = drawn.drawing.drawn_on("L1")[LINE]
+    drawn.onDrawn(line)
+    slicer.app.processEvents()
+    assert drawn.longWork.isRunning
+    drawn.drawing.remove_lesion("L1")
+    settle(drawn)
+    assert list(drawn.case.lesions) == ["L2"]
+    assert drawn.ui.drawButton.checked
+    drawn.ui.drawButton.click()
+    settle(drawn)
+    assert len(slicer.util.getNodesByClass("vtkMRMLMarkupsLineNode")) == 1
 
 
 def test_a_row_chooses_the_lesion_of_all_panels_and_centers(drawn):

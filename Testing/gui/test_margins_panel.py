@@ -8,9 +8,9 @@ import SimpleITK as sitk
 import slicer
 
 from NETAblationLib.core import frames
-from NETAblationLib.scene import fusion_steps, margin_steps, storage, volumes
+from NETAblationLib.scene import fusion_steps, margin_steps, segmentations, storage, volumes
 from NETAblationLib.scene.cases import CaseScene
-from NETAblationLib.scene.fusion_views import CHECKERBOARD_ROLE
+from NETAblationLib.scene.fusion_looks import CHECKERBOARD_ROLE, DIFFERENCE_ROLE
 from NETAblationLib.scene.landmarks import AFTER, BEFORE, LandmarkPairs
 from NETAblationLib.scene.margin_plots import CHART_ROLE
 from NETAblationLib.scene.provenance import Provenance, nodes_with_role
@@ -167,6 +167,21 @@ def test_the_workflow_by_the_buttons(treated, patient, dialogs, tmp_path):
     assert ui.marginSpinBox.value == 6.0
 
 
+def test_the_liver_after_is_segmented_by_a_button(treated, patient, monkeypatch):
+    class Found:
+        mask, warnings = patient["moved_liver"], ()
+
+    case = CaseScene.open()
+    segmentations.remove_segment(case.after, "Liver")
+    widget, ui = treated, treated.ui
+    slicer.app.processEvents()
+    assert (ui.liverAfterState.text, case.has_post_liver) == ("not segmented", False)
+    monkeypatch.setattr("NETAblationLib.scene.organs.segment_liver", lambda *_, **__: Found)
+    ui.liverAfterButton.click()
+    finish(widget)
+    assert (ui.liverAfterState.text, case.has_post_liver) == ("segmented", True)
+
+
 def test_a_stale_margin_looks_stale(treated, patient, dialogs):
     widget, ui = treated, treated.ui
     fuse_truly(widget)
@@ -194,7 +209,14 @@ def test_looks_end_each_other(treated, dialogs):
     finish(widget)
     assert not widget.flickerTimer.active
     assert len(nodes_with_role(CHECKERBOARD_ROLE)) == 1
+    ui.differenceButton.click()
+    finish(widget)
+    assert not ui.checkerboardButton.checked
+    assert nodes_with_role(CHECKERBOARD_ROLE) == []
+    assert len(nodes_with_role(DIFFERENCE_ROLE)) == 1
     ui.blendSlider.value = 0.25
+    assert not ui.differenceButton.checked
+    assert nodes_with_role(DIFFERENCE_ROLE) == []
     assert widget.parameterNode.blend == 0.25
     ui.outlinesButton.click()
     ui.gridButton.click()
@@ -217,6 +239,7 @@ def test_landmark_pairs_measure_the_fusion(treated, dialogs):
     pairs.place(AFTER, CENTER + np.array([0, 0, 2.0]))
     slicer.app.processEvents()
     assert ui.landmarksTable.item(0, 1).text() == "2.0"
+    assert ui.residualsLabel.text == "Mean residual: 2.0 mm"
     ui.addPairButton.click()
     assert widget.landmarkPlacing is None
     ui.landmarksTable.selectRow(0)

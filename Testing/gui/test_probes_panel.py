@@ -57,9 +57,12 @@ def place(widget):
     widget.ui.placeProbeButton.click()
     selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
     line = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID())
-    for point in (CENTER, SKIN):
+    for point, asked in ((CENTER, "Click the target"), (SKIN, "Click the skin")):
+        slicer.app.processEvents()
+        assert widget.ui.placeProbeButton.text.startswith(asked)
         line.AddControlPoint(point.tolist())
     settle(widget)
+    assert widget.ui.placeProbeButton.text == "Place probe"
     return line
 
 
@@ -182,6 +185,17 @@ def test_choices_and_probes_come_back_with_the_scene(opened, tmp_path):
     plan = opened.case.lesions[opened.lesionId].plan
     assert isinstance(plan, Plan)
     assert plan.margin_mm == 7.0
+
+
+def test_probes_are_measured_only_while_the_panel_is_seen(opened):
+    place(opened)
+    opened.exit()
+    opened.parameterNode.marginMm = 8.0
+    settle(opened)
+    assert opened._task() is None
+    opened.enter()
+    settle(opened)
+    assert "of 8 mm" in opened.ui.numbersLabel.text
 
 
 def test_a_failed_send_is_told(opened, dialogs):

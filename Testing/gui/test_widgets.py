@@ -9,7 +9,7 @@ import types
 import pytest
 import slicer
 
-from NETAblationLib.core.errors import InputError
+from NETAblationLib.core.errors import Cancelled, InputError
 from NETAblationLib.scene.cases import CaseScene
 
 
@@ -41,13 +41,42 @@ def test_stopped_work_changes_nothing(work):
             begun.set()
             progress(0.1, "on and on")
 
-    work.start("Endless", endless, got.append, lambda: ended.append(True))
+    failed = []
+    work.start("Endless", endless, got.append, lambda: ended.append(True), failed.append)
     assert begun.wait(10)
     with pytest.raises(InputError, match="under way"):
         work.start("Another", endless, got.append)
     work.cancelButton.click()
     work.wait()
     assert (got, ended) == ([], [True])
+    assert isinstance(failed[0], Cancelled)
+
+
+def test_work_in_steps_leaves_time_between_and_can_be_stopped(work):
+    def steps(log):
+        for number in range(3):
+            log.append(threading.current_thread() is threading.main_thread())
+            yield number / 3, "step"
+        return "all"
+
+    log, got, failed = [], [], []
+    work.startSteps("Stepping", steps(log), got.append)
+    assert (log, work.isRunning) == ([], True)
+    with pytest.raises(InputError, match="under way"):
+        work.startSteps("Another", steps([]), got.append)
+    work.wait()
+    assert (log, got) == ([True] * 3, ["all"])
+    log.clear()
+    work.startSteps("Stepping", steps(log), got.append, onFail=failed.append)
+    work._look()
+    work.cancelButton.click()
+    work.wait()
+    assert (len(got), type(failed[0])) == (1, Cancelled)
+    assert len(log) == 2
+    work.startSteps("Stepping", steps(log), got.append)
+    work.abandon()
+    assert not work.isRunning
+    assert type(work).busyWith() == ""
 
 
 def test_failing_work_is_told_of(work, dialogs):

@@ -20,6 +20,7 @@ from NETAblationLib.core.probes import Probe, ablation_at_tip
 from NETAblationLib.scene import documents, probes, provenance, segmentations, storage, surfaces, transforms, volumes
 from NETAblationLib.scene.case_files import present_margin, save_plan_scene
 from NETAblationLib.scene.case_pictures import lesion_pictures
+from NETAblationLib.scene.case_report import write_case_report
 from NETAblationLib.scene.case_steps import case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
@@ -158,7 +159,7 @@ def test_pictures_and_report(scene, masks, motion, margin, plan, tmp_path):
     case.replace_zone("one", masks["zone"])
     case.replace_plan("one", plan)
     case.replace_margin("one", margin)
-    shown = lesion_pictures(case, "one")
+    shown = list(lesion_pictures(case, "one"))
     assert [picture.caption.split(":")[0] for picture in shown][1:4] == ["Before", "After, fused", "After, fused"]
     assert len({picture.png for picture in shown}) == len(shown) == 5
 
@@ -173,6 +174,23 @@ def test_pictures_and_report(scene, masks, motion, margin, plan, tmp_path):
     assert notes == []
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == 3
+
+
+def test_a_case_that_is_planned_only_is_reported(case, masks, plan, tmp_path):
+    other = case.add_lesion("Jane Doe", masks["tumor"])
+    case.replace_plan(other, plan)
+    for lesion_id in set(case.lesions) - {other}:
+        case.remove_lesion(lesion_id)
+    path = write_case_report(case, tmp_path / "report")
+    page = path.read_text(encoding="utf-8")
+    assert "<h2>L1</h2>" in page
+    assert "Jane" not in page
+    assert "no ablation zone is drawn yet" in page
+    assert "Entry R, A, S mm" in page
+    assert "not measured" in page
+    case.remove_lesion(other)
+    with pytest.raises(InputError, match="segment a lesion first"):
+        write_case_report(case, tmp_path / "report")
 
 
 def test_report_without_opengl_says_so(scene, masks, margin, tmp_path, monkeypatch):

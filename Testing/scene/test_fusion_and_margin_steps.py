@@ -18,7 +18,6 @@ from NETAblationLib.core.probes import Probe, ablation_at_tip
 from NETAblationLib.scene import (
     fusion_looks,
     fusion_steps,
-    fusion_views,
     landmarks,
     margin_steps,
     next_probe,
@@ -29,6 +28,7 @@ from NETAblationLib.scene import (
     transforms,
     zone_steps,
 )
+from NETAblationLib.scene.case_steps import DONE, STALE, TO_DO, case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
@@ -195,15 +195,37 @@ def test_error_near_a_lesion():
 
 
 def test_zones_that_drove_the_fusion_are_named(case, motion, masks, lesion_id):
-    assert fusion_steps.zones_in_the_way(case) == ["L1"]
-    assert "Draw the zones first" in fusion_steps.fusion_verdict(case).advice
+    def fusion_step():
+        return next(step for step in case_steps(case) if step.key == "fusion")
+
+    assert "No ablation zone yet: L1." in fusion_steps.zone_warning(case)
+    assert "left: L1" in fusion_step().reason
     fused(case, motion)
+    assert "L1" in fusion_steps.zone_warning(case)
     assert fusion_steps.zones_in_the_way(case) == []
     case.replace_zone(lesion_id, masks["zone"])
+    assert fusion_steps.zone_warning(case) == ""
+    assert fusion_steps.zones_in_the_way(case) == ["L1"]
     assert "Fuse again" in fusion_steps.fusion_verdict(case).advice
+    assert (fusion_step().state, "L1" in fusion_step().reason) == (STALE, True)
     fused(case, motion)
     assert fusion_steps.zones_in_the_way(case) == []
+    assert fusion_step().state == DONE
     assert ("Error near L1", "1.4 mm (90 % sure below 2.0 mm)") in fusion_steps.fusion_verdict(case).figures
+
+
+def test_the_step_of_zones_asks_for_those_of_treated_lesions_only(case, masks, lesion_id):
+    def zones():
+        return next(step for step in case_steps(case) if step.key == "zones")
+
+    case.add_lesion("L2", sitk.BinaryErode(masks["tumor"], [1, 1, 1]))
+    assert zone_steps.lesions_without_zone(case) == ["L1", "L2"]
+    assert zones().state == TO_DO
+    case.replace_zone(lesion_id, masks["zone"])
+    assert zones().state == DONE  # nothing says that the other was treated
+    assert "No ablation zone yet: L2." in fusion_steps.zone_warning(case)  # but it may have been
+    case.remove_lesion(lesion_id)
+    assert zones().state == TO_DO
 
 
 # --- landmarks ------------------------------------------------------------------------------
@@ -219,9 +241,9 @@ def test_landmarks_keep_their_places_through_a_fusion(case, motion, small_patien
     assert pairs.next_side() == landmarks.AFTER
     assert pairs.complete() == ()
     pairs.place(landmarks.AFTER, after)  # not fused yet: the image after is seen where its scanner put it
-    assert pairs.mean_residual_mm() == pytest.approx(np.linalg.norm(after - before))
+    assert landmarks.mean_residual_mm(pairs.pairs()) == pytest.approx(np.linalg.norm(after - before))
     fused(case, motion)
-    assert pairs.mean_residual_mm() < 0.3  # of the field's interpolation
+    assert landmarks.mean_residual_mm(pairs.pairs()) < 0.3  # of the field's interpolation
     np.testing.assert_allclose(pairs.complete()[0][1], after, atol=1e-9)
     np.testing.assert_allclose(pairs.node(landmarks.AFTER).GetNthControlPointPositionWorld(0), before, atol=0.3)
     # A second pair, pointed at in the fused views 3 mm off.
@@ -265,20 +287,6 @@ def test_zone_from_a_line_in_the_frame_after(case, motion, small_patient, masks,
     assert len(provenance.nodes_with_role(zone_steps.ZONE_LINE_ROLE)) == 1
 
 
-def test_a_line_drawn_elsewhere_stays_where_it_is_seen(case, motion, lesion_id):
-    fused(case, motion)
-    ends = case.lesions[lesion_id].tumor_center_ras_mm + np.array([[-20.0, 0, 0], [20.0, 0, 0]])
-    line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "L")
-    line.CreateDefaultDisplayNodes()
-    for end in ends:
-        line.AddControlPoint(end)
-    zone_steps.adopt_zone_line(case, lesion_id, line)
-    inputs = zone_steps.ZoneInputs.of(case, lesion_id)
-    np.testing.assert_allclose(inputs.line_ras_mm, frames.transform_points(motion, ends), atol=0.05)
-    seen = [line.GetNthControlPointPositionWorld(index) for index in range(2)]
-    np.testing.assert_allclose(seen, ends, atol=0.05)
-
-
 @pytest.mark.parametrize("drawn_in", ["after", "world"])
 def test_zone_taken_from_a_segmentation(case, motion, small_patient, masks, lesion_id, drawn_in):
     """Drawn on the image after it is taken as it is; drawn in the planning frame it is carried by the fusion."""
@@ -289,7 +297,7 @@ def test_zone_taken_from_a_segmentation(case, motion, small_patient, masks, lesi
         mask = sitk.Resample(truth, small_patient.portal, motion, sitk.sitkNearestNeighbor)
     volume = case.post_volume if drawn_in == "after" else case.volume
     drawn("Drawn", mask, volume)
-    (source,) = zone_steps.zone_sources(case)
+    (source,) = zone_steps.zone_sources()
     assert source.name == "Drawn: Ablation zone"
     zone_steps.adopt_zone(case, lesion_id, source)
     found = sitk.GetArrayFromImage(segmentations.segment_mask(case.after, case.lesions[lesion_id].zone_segment)) > 0
@@ -303,7 +311,7 @@ def test_a_segment_that_is_no_zone_is_refused(case, lesion_id):
     far.SetOrigin([5000, 0, 0])
     drawn("Far", far)
     drawn("Empty", sitk.Image([4, 4, 4], sitk.sitkUInt8))
-    first, second = zone_steps.zone_sources(case)
+    first, second = zone_steps.zone_sources()
     with pytest.raises(GeometryError, match="nothing of it"):
         zone_steps.adopt_zone(case, lesion_id, first)
     with pytest.raises(EmptyMaskError):
@@ -437,12 +445,12 @@ def test_blend_and_flicker_in_all_views(case, slice_nodes):
     assert seen == [1.0, 0.0, 1.0]
 
 
-def test_checkerboard_shows_both_images_in_turn(case, motion, small_patient, slice_nodes):
+def test_checkerboard_and_difference_of_both_images(case, motion, small_patient, slice_nodes):
     fused(case, motion)
-    board = fusion_looks.Checkerboard.of(case, 8)
-    image = board.image()
+    both = fusion_looks.BothImages.of(case)
+    image = both.checkerboard()
     values = sitk.GetArrayFromImage(image)
-    lower, upper = board.window
+    lower, upper = both.window
     moved = sitk.Resample(small_patient.post, small_patient.portal, case.fixed_to_moving(), sitk.sitkLinear, -1024.0)
     shown = [
         np.clip((sitk.GetArrayFromImage(part) - lower) / (upper - lower), 0, 1)
@@ -453,7 +461,13 @@ def test_checkerboard_shows_both_images_in_turn(case, motion, small_patient, sli
     assert (is_before | is_after).mean() > 0.99
     fusion_looks.show_checkerboard(case, image)
     volume = fusion_looks.show_checkerboard(case, image)
-    assert provenance.nodes_with_role(fusion_views.CHECKERBOARD_ROLE) == [volume]
+    assert provenance.nodes_with_role(fusion_looks.CHECKERBOARD_ROLE) == [volume]
+    difference = both.difference()
+    np.testing.assert_allclose(sitk.GetArrayFromImage(difference), shown[1] - shown[0], atol=1e-5)
+    volume = fusion_looks.show_difference(case, difference)
+    assert {node.GetBackgroundVolumeID() for _, node in slice_nodes} == {volume.GetID()}
+    display = volume.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1.0, 1.0)  # gray where both are alike
     assert slice_nodes[0][1].GetBackgroundVolumeID() == volume.GetID()
 
 

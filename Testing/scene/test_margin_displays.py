@@ -1,4 +1,4 @@
-"""Histogram, difference from the plan, both images in one and the deformation's grid, as nodes of the scene."""
+"""Histogram, difference from the plan and the deformation's grid, as nodes of the scene."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from NETAblationLib.core import frames
 from NETAblationLib.core.errors import GeometryError, InputError
 from NETAblationLib.core.surfaces import mask_surface
-from NETAblationLib.scene import fusion_views, margin_plots, segmentations, surfaces, transforms, volumes
-from NETAblationLib.scene.provenance import Provenance, nodes_with_role
+from NETAblationLib.scene import fusion_looks, margin_plots, surfaces, transforms, volumes
+from NETAblationLib.scene.provenance import Provenance
 from support import shapes
 
 GRID = shapes.grid((-12, -12, -12), (12, 12, 12), (1.5, 1.5, 1.5))
@@ -49,37 +49,14 @@ def test_the_difference_from_the_plan_is_a_second_scalar(scene):
         surfaces.add_difference(model, [1.0])
 
 
-def test_both_images_in_one_replace_the_picture_before(scene):
-    fixed = sitk.Cast(shapes.mask_of(shapes.sphere((0, 0, 0), 8), GRID), sitk.sitkInt16) * 100
-    moved = sitk.Cast(shapes.mask_of(shapes.sphere((2, 0, 0), 8), GRID), sitk.sitkInt16) * 100
-    node = volumes.add_volume(fixed, "Before", Provenance("planning_image"))
-    for show in (fusion_views.show_blend, fusion_views.show_checkerboard, fusion_views.show_difference):
-        show(fixed, moved, (node,), WINDOW)
-        shown = show(fixed, moved, (node,), WINDOW)
-        assert list(nodes_with_role(shown.GetAttribute("NETAblation.Role"))) == [shown]
-    seen = sitk.GetArrayFromImage(volumes.volume_image(shown))
-    assert (seen.min(), seen.max()) == (-0.5, 0.5)
-
-
 def test_the_grid_of_the_deformation_is_shown_and_hidden(scene):
     node = volumes.add_volume(sitk.Cast(GRID, sitk.sitkInt16), "Before", Provenance("planning_image"))
     transform = transforms.add_transform(frames.affine_transform(np.eye(4)), "before", "after", Provenance("fusion"))
-    display = fusion_views.show_deformation_grid(transform, node, spacing_mm=10.0)
+    display = fusion_looks.show_deformation_grid(transform, node, spacing_mm=10.0)
     assert display.GetVisibility()
     assert display.GetVisualizationMode() == display.VIS_MODE_GRID
     assert display.GetGridSpacingMm() == 10.0
     assert display.GetRegionNode() is node
-    assert not fusion_views.show_deformation_grid(transform, node, shown=False).GetVisibility()
+    assert not fusion_looks.show_deformation_grid(transform, node, shown=False).GetVisibility()
     with pytest.raises(InputError, match="spacing"):
-        fusion_views.show_deformation_grid(transform, node, spacing_mm=0.0)
-
-
-def test_outlines_are_those_of_both_livers(scene):
-    both = [segmentations.add_segmentation(GRID, name, Provenance(name)) for name in ("before", "after")]
-    with pytest.raises(InputError, match="no liver"):
-        fusion_views.liver_outlines(*both)
-    for node in both:
-        segmentations.add_segment(node, shapes.mask_of(shapes.sphere((0, 0, 0), 8), GRID), "tumor")
-        segmentations.add_segment(node, shapes.mask_of(shapes.sphere((0, 0, 0), 10), GRID), "liver")
-    found = fusion_views.liver_outlines(*both)
-    assert [[segmentations.segment_kind(node, i) for i in ids] for node, ids in found.items()] == [["liver"]] * 2
+        fusion_looks.show_deformation_grid(transform, node, spacing_mm=0.0)

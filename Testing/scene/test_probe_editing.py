@@ -129,6 +129,44 @@ def test_a_moved_end_is_followed_and_undone(measured):
         measured.undo()
 
 
+def test_a_dragged_skin_end_turns_the_probe_about_its_zone(measured):
+    first = measured.add(CENTER, SKIN, **CHOICE)
+    line = line_of(first)
+    entry = SKIN + np.array((30.0, -5.0, 12.0))
+    line.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointStartInteractionEvent)
+    for share in (0.5, 1.0):
+        line.SetNthControlPointPosition(0, *(SKIN + share * (entry - SKIN)))
+    line.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    (turned,) = measured.rows
+    np.testing.assert_allclose(turned.probe.ablations[0].center_ras_mm, CENTER, atol=1e-9)
+    np.testing.assert_allclose(turned.probe.entry_ras_mm, entry)
+    along = (CENTER - entry) / np.linalg.norm(CENTER - entry)
+    beyond = load_catalogue()[DEVICE].setting(SETTING).center_to_tip_mm
+    np.testing.assert_allclose(turned.probe.tip_ras_mm, CENTER + beyond * along, atol=1e-9)
+    np.testing.assert_allclose(probes.probe_ends(line)[1], turned.probe.tip_ras_mm)
+    assert measured.plan.probes == (turned.probe,)
+    # Onto the target there is no probe: it stays as it was last, and the end of the drag puts the line there.
+    line.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointStartInteractionEvent)
+    line.SetNthControlPointPosition(0, *(CENTER + 1.0))
+    line.InvokeCustomModifiedEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    assert measured.rows[0].probe == turned.probe
+    np.testing.assert_allclose(probes.probe_ends(line)[0], entry)
+    measured.undo()
+    assert measured.rows[0].probe == first.probe
+
+
+def test_a_line_dragged_as_a_whole_keeps_its_direction(measured):
+    first = measured.add(CENTER, SKIN, **CHOICE)
+    line, shift = line_of(first), np.array((0.0, 0.0, 7.0))
+    places = vtk.vtkPoints()
+    for end in probes.probe_ends(line):
+        places.InsertNextPoint(*(end + shift))
+    line.SetControlPointPositionsWorld(places)  # as vtkSlicerMarkupsWidget::TranslateWidget does
+    (moved,) = measured.rows
+    np.testing.assert_allclose(moved.probe.tip_ras_mm, first.probe.tip_ras_mm + shift, atol=1e-9)
+    np.testing.assert_allclose(moved.probe.ablations[0].center_ras_mm, CENTER + shift, atol=1e-9)
+
+
 def test_path_check_colors_the_line(measured):
     free = measured.add(CENTER, SKIN, **CHOICE)
     assert free.check.grade == line_of(free).GetAttribute("NETAblation.PathGrade")

@@ -17,21 +17,29 @@ import vtk
 from NETAblationLib.core.phantom import DigitalPatient
 from NETAblationLib.scene.cases import CaseScene
 
+#: The modules, the one that a user begins with last.
+_MODULES = ("NETAblationLesions", "NETAblationProbes", "NETAblationMargins", "NETAblation")
+
 
 class User:
-    """Opens panels, presses their buttons and places points; `clicks` counts both."""
+    """Goes from panel to panel, presses their buttons and places points; `clicks` counts all three."""
 
     def __init__(self, open_panel: Callable[[str], Any]) -> None:
-        """`open_panel("NETAblationProbes")` gives the widget of a module."""
-        self._open_panel = open_panel
-        self._widgets: dict[str, Any] = {}
+        """Begin at the home panel; `open_panel("NETAblationProbes")` opens a module and gives its widget."""
+        self._widgets = {name: open_panel(name) for name in _MODULES}
+        self._shown = _MODULES[-1]
         self.clicks = 0
 
     def widget(self, name: str) -> Any:
-        """The panel of a module, opened when it is first asked for."""
-        if name not in self._widgets:
-            self._widgets[name] = self._open_panel(name)
+        """The panel of a module."""
         return self._widgets[name]
+
+    def go(self, name: str) -> None:
+        """Go to another panel by the buttons on top of this one."""
+        if name != self._shown:
+            self.widget(self._shown).header.moduleButtons[name].click()
+            self._shown = name
+            self.clicks += 1
 
     def settle(self, name: str) -> None:
         """Wait until the work of a panel has ended and it shows the case as it is."""
@@ -42,18 +50,12 @@ class User:
 
     def click(self, name: str, button: str) -> None:
         """Press a button of a panel; one that is off with its reason fails."""
+        self.go(name)
         self.settle(name)
         pressed = getattr(self.widget(name).ui, button)
         assert pressed.enabled, f"{name}.{button}: {pressed.toolTip}"
         pressed.click()
         self.clicks += 1
-        slicer.app.processEvents()
-
-    def choose(self, name: str, selector: str, node: Any) -> None:
-        """Choose a node in a selector: two clicks."""
-        self.settle(name)
-        getattr(self.widget(name).ui, selector).setCurrentNode(node)
-        self.clicks += 2
         slicer.app.processEvents()
 
     def place(self, points_ras_mm: npt.ArrayLike) -> None:
@@ -70,11 +72,6 @@ def begin(user: User) -> CaseScene:
     """Home: the sample case; Lesions: the liver and organs that come with it."""
     user.click("NETAblation", "sampleButton")
     user.settle("NETAblation")
-    anatomy = slicer.util.getNode("Anatomy (sample)")
-    lesions = user.widget("NETAblationLesions")
-    lesions.ui.takeSection.collapsed = False
-    user.clicks += 1
-    user.choose("NETAblationLesions", "sourceSelector", anatomy)
     user.click("NETAblationLesions", "adoptButton")
     user.settle("NETAblationLesions")
     case = CaseScene.open()
@@ -83,11 +80,11 @@ def begin(user: User) -> CaseScene:
 
 
 def draw_lesion(user: User, patient: DigitalPatient, number: int) -> str:
-    """Lesions: the longest diameter of a lesion; returns the lesion's id."""
-    user.click("NETAblationLesions", "drawButton")
+    """Lesions: the longest diameter of a lesion, while drawing is armed; returns the lesion's id."""
+    if not user.widget("NETAblationLesions").ui.drawButton.checked:
+        user.click("NETAblationLesions", "drawButton")
     user.place(patient.lesions[number].diameter_line_ras_mm)
     user.settle("NETAblationLesions")
-    user.click("NETAblationLesions", "drawButton")
     case = CaseScene.open()
     assert case is not None
     return case.current_lesion
@@ -99,13 +96,25 @@ def plan(user: User) -> None:
     user.settle("NETAblationProbes")
 
 
-def measure(user: User, patient: DigitalPatient, number: int) -> None:
-    """Margins: the zone's diameter in the image after, the fusion, the margin."""
-    zone = patient.lesions[number].zone_line_post_ras_mm
+def choose_lesion(user: User, name: str, lesion_id: str) -> None:
+    """Another lesion in the head of a panel: two clicks."""
+    user.go(name)
+    user.settle(name)
+    box = user.widget(name).header.lesionBox
+    box.currentIndex = box.findData(lesion_id)
+    user.clicks += 2
+    user.settle(name)
+
+
+def draw_zone(user: User, patient: DigitalPatient, number: int) -> None:
+    """Margins: the zone's diameter in the image after, of the current lesion."""
     user.click("NETAblationMargins", "drawZoneButton")
-    user.place(zone)
+    user.place(patient.lesions[number].zone_line_post_ras_mm)
     user.settle("NETAblationMargins")
-    user.click("NETAblationMargins", "fuseButton")
-    user.settle("NETAblationMargins")
-    user.click("NETAblationMargins", "measureButton")
-    user.settle("NETAblationMargins")
+
+
+def fuse_and_measure(user: User) -> None:
+    """Margins: the fusion and the margin of the current lesion."""
+    for button in ("fuseButton", "measureButton"):
+        user.click("NETAblationMargins", button)
+        user.settle("NETAblationMargins")

@@ -77,17 +77,19 @@ class Picture:
 class LesionSection:
     """What the report says about one lesion.
 
+    `margin` is None where none is measured yet; `facts` are what else is known of the lesion, (label, text).
     `uncertainty` says how sure the margin is, `against_plan` how it compares with the plan, where these were looked
     into.
     """
 
     name: str
-    margin: MarginResult
+    margin: MarginResult | None
     plan: Plan | None = None
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
     uncertainty: MarginDistribution | None = None
     against_plan: PlanComparison | None = None
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 def render_report(
@@ -97,20 +99,22 @@ def render_report(
     fusion: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     catalogue: Mapping[str, Device] | None = None,
+    facts: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The page as a string: a summary of all lesions, then a section for each.
 
-    `fusion` is the document of :class:`~NETAblationLib.core.fusion.FusionResult`; the `catalogue`
-    (default: what ships) says where the zones of a plan come from. Raises InputError where there
-    is no lesion to report.
+    `facts` are what is known of the whole case, (label, text); `fusion` is the document of
+    :class:`~NETAblationLib.core.fusion.FusionResult`; the `catalogue` (default: what ships) says where the zones of
+    a plan come from. Raises InputError where there is no lesion to report.
     """
     if not sections:
-        raise InputError("a report needs at least one lesion with a measured margin")
+        raise InputError("a report needs at least one lesion")
     parts = [
         "<!DOCTYPE html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>{_PATTERNS}<main>',
-        f'<header><h1>{html.escape(title)}</h1><p class="note">{DISCLAIMER}</p>{_warnings(notes)}</header>',
+        f'<header><h1>{html.escape(title)}</h1><p class="note">{DISCLAIMER}</p>{_facts(facts)}'
+        f"{_warnings(notes)}</header>",
         _summary(sections),
     ]
     if fusion is not None:
@@ -196,6 +200,9 @@ def _summary(sections: Sequence[LesionSection]) -> str:
     header = ("Lesion", "Tumor ml", "Zone ml", "MAM mm", "Class", "Surface ≥ 5 mm", "Shell 5 mm ablated", "Verdict")
     rows = []
     for section in sections:
+        if section.margin is None:
+            rows.append((section.name, *["-"] * 6, "not measured"))
+            continue
         document = section.margin.to_dict()
         rows.append(
             (
@@ -213,7 +220,22 @@ def _summary(sections: Sequence[LesionSection]) -> str:
 
 
 def _lesion_section(section: LesionSection, catalogue: Mapping[str, Device]) -> str:
-    document = section.margin.to_dict()
+    parts = [f"<section><h2>{html.escape(section.name)}</h2>", _facts(section.facts)]
+    if section.margin is None:
+        parts += [_warnings(section.notes), _pictures(section.pictures)]
+    else:
+        parts.append(_margin_part(section, section.margin))
+    if section.plan is not None:
+        parts += [_plan_table(section.plan), _zone_table(section.plan, catalogue)]
+    if section.margin is not None:
+        parts.append(_details("All numbers of this margin (JSON)", section.margin.to_dict()))
+    parts.append("</section>")
+    return "".join(parts)
+
+
+def _margin_part(section: LesionSection, margin: MarginResult) -> str:
+    """The margin in numbers, pictures and tables, how sure it is, and how it compares with the plan."""
+    document = margin.to_dict()
     location = document["mam_location_ras_mm"]
     place = "" if location is None else "R {:.1f}, A {:.1f}, S {:.1f} mm".format(*location)
     keys = [
@@ -233,15 +255,14 @@ def _lesion_section(section: LesionSection, catalogue: Mapping[str, Device]) -> 
     ]
     shells = [(f"{name} mm", _percent(share)) for name, share in document["shell_coverage_fraction"].items()]
     parts = [
-        f"<section><h2>{html.escape(section.name)}</h2>",
         f'<div class="key">{key_html}</div>',
         f'<p class="note">MAM at {place or "no evaluable place"}. Resolution limit of the images: '
         f"{_number(document['resolution_mm'], 1)} mm.</p>",
         _warnings([*section.notes, *document.get("warnings", ())]),
         _pictures(section.pictures),
-        _sureness(section),
-        f"<h3>Distribution of the margin</h3>{margin_histogram_svg(section.margin)}",
-        _whole_surface(section.margin),
+        _sureness(section, margin),
+        f"<h3>Distribution of the margin</h3>{margin_histogram_svg(margin)}",
+        _whole_surface(margin),
         _sides(document["direction"]),
         _table(("Share of the evaluable surface", ""), shares, numeric={1}),
         _table(("Share of the shell around the tumor that is ablated", ""), shells, numeric={1}),
@@ -249,14 +270,10 @@ def _lesion_section(section: LesionSection, catalogue: Mapping[str, Device]) -> 
     if section.against_plan is not None:
         text = html.escape(plan_margin_text(section.against_plan.to_dict()))
         parts.append(f"<h3>Achieved and predicted margin</h3><p>{text[0].upper()}{text[1:]}.</p>")
-    if section.plan is not None:
-        parts += [_plan_table(section.plan), _zone_table(section.plan, catalogue)]
-    parts.append(_details("All numbers of this margin (JSON)", document))
-    parts.append("</section>")
     return "".join(parts)
 
 
-def _sureness(section: LesionSection) -> str:
+def _sureness(section: LesionSection, margin: MarginResult) -> str:
     """What the true MAM may be, by which errors, and how likely it reaches the thresholds."""
     likely = section.uncertainty
     if likely is None:
@@ -270,7 +287,7 @@ def _sureness(section: LesionSection) -> str:
     return (
         "<h3>How sure that is</h3>"
         f"<p>With 90 % probability the true MAM is from {interval[0]:.1f} to {interval[1]:.1f} mm. "
-        f"{_interval_svg(interval, section.margin.mam_mm)}</p>"
+        f"{_interval_svg(interval, margin.mam_mm)}</p>"
         f"{_table(('Probability', ''), rows, numeric={1})}"
         f'<p class="note">From a registration error of {errors.registration_mm:.1f} mm at this lesion, surfaces drawn '
         f"with a standard deviation of {errors.tumor_segmentation_sd_mm:.1f} mm (tumor) and "
@@ -438,6 +455,10 @@ def _pictures(pictures: Iterable[Picture]) -> str:
         for picture in pictures
     )
     return f'<div class="pictures">{figures}</div>' if figures else ""
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> str:
+    return _table(("", ""), facts, numeric=set()) if facts else ""
 
 
 def _warnings(texts: Iterable[str]) -> str:

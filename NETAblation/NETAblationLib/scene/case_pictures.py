@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ..core.report import Picture
 from . import offscreen, probes, views
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
+from .lesion_nodes import LesionNodes
 from .terminology import term
 
 #: Tissue shown around a lesion in its pictures, in mm, and their size in pixels. User-set.
@@ -28,23 +29,21 @@ def pictures_or_note(case: CaseScene, lesion_ids: Sequence[str]) -> tuple[dict[s
     """The pictures of lesions by id; none, and a note that says why, without off-screen OpenGL."""
     if not offscreen.can_render():
         return {}, [NO_PICTURES]
-    return {lesion_id: lesion_pictures(case, lesion_id) for lesion_id in lesion_ids}, []
+    return {lesion_id: tuple(lesion_pictures(case, lesion_id)) for lesion_id in lesion_ids}, []
 
 
-def lesion_pictures(case: CaseScene, lesion_id: str) -> tuple[Picture, ...]:
-    """What the report shows of a lesion: margin, slices before and after, plan; PNG.
+def lesion_pictures(case: CaseScene, lesion_id: str) -> Iterator[Picture]:
+    """What the report shows of a lesion, one after the other: margin, slices before and after, plan; PNG.
 
     Volumes are called before and after: their own names may tell the patient's.
     """
     lesion = case.lesions[lesion_id]
-    shown = []
     if lesion.margin is not None:
-        shown.append(_margin_picture(lesion))
+        yield _margin_picture(lesion)
     if case.volume is not None:
-        shown += _slice_pictures(case, lesion)
+        yield from _slice_pictures(case, lesion)
     if lesion.planned_zone is not None:
-        shown.append(_plan_picture(case, lesion))
-    return tuple(shown)
+        yield _plan_picture(case, lesion)
 
 
 def _margin_picture(lesion: LesionNodes) -> Picture:
@@ -70,7 +69,7 @@ def _margin_picture(lesion: LesionNodes) -> Picture:
     return Picture(f"Signed margin on the tumor's surface{probes_too}, seen from the side of the MAM", png)
 
 
-def _slice_pictures(case: CaseScene, lesion: LesionNodes) -> list[Picture]:
+def _slice_pictures(case: CaseScene, lesion: LesionNodes) -> Iterator[Picture]:
     where = None if lesion.margin_result is None else lesion.margin_result.mam_location_ras_mm
     center = lesion.tumor_center_ras_mm
     place = "the tumor's center" if where is None else "the MAM"
@@ -81,7 +80,6 @@ def _slice_pictures(case: CaseScene, lesion: LesionNodes) -> list[Picture]:
     else:
         wanted += [(case.volume, "Before", second)]
     marks = [] if lesion.mam_point is None else [lesion.mam_point]
-    shown = []
     for volume, title, orientation in wanted:
         middle = center.copy()
         if where is not None:
@@ -97,8 +95,7 @@ def _slice_pictures(case: CaseScene, lesion: LesionNodes) -> list[Picture]:
             marks=marks,
             title=f"{title}, {orientation}",
         )
-        shown.append(Picture(f"{title}: {orientation} slice through {place}, tumor and zone outlined", png))
-    return shown
+        yield Picture(f"{title}: {orientation} slice through {place}, tumor and zone outlined", png)
 
 
 def _plan_picture(case: CaseScene, lesion: LesionNodes) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,21 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
+from ..core.margins import MarginResult
 from ..core.net import burden_class
+from ..core.progress import ProgressCallback, silent
 from ..core.report import LesionSection, Picture, render_report, write_report
-from . import segmentations, surfaces
-from .case_pictures import pictures_or_note
-from .cases import CaseScene, LesionNodes
+from . import offscreen, segmentations, surfaces
+from .case_pictures import NO_PICTURES, lesion_pictures
+from .cases import CaseScene
+from .lesion_nodes import LesionNodes
+from .lesion_table import LesionRow, LesionTable
+from .margin_steps import margin_summary
+from .organs import Work
 from .provenance import is_stale, stale_reason
+
+#: The pictures of each lesion by its id.
+Pictures = dict[str, list[Picture]]
 
 #: The page says nothing of the patient: no name of a node, a file or a study gets into it.
 _TITLE = "Ablation margins"
@@ -76,36 +86,125 @@ def tumor_burden(case: CaseScene) -> TumorBurden | None:
     return TumorBurden(tumor_ml, liver_ml, fraction, burden_class(fraction))
 
 
+def missing_for_report(case: CaseScene | None) -> str:
+    """Why no report can be written yet; empty where one can."""
+    if case is None:
+        return "begin the case first"
+    return "" if case.lesions else "segment a lesion first"
+
+
 def write_case_report(case: CaseScene, folder: str | Path) -> Path:
-    """Write the report on all lesions with a margin into `folder`, made if need be; returns the page's path.
+    """Write the report on all lesions into `folder`, made if need be, with what is not there yet; returns its path.
 
     The page names lesions L1, L2, ... by their place in the case and holds nothing that names the patient. Raises
-    InputError where no lesion has a margin, or the folder cannot be written.
+    InputError where the case has no lesion, or the folder cannot be written.
     """
-    measured = [(place, lesion) for place, lesion in enumerate(case.lesions.values(), 1) if lesion.margin is not None]
-    if not measured:
-        raise InputError("there is nothing to report yet: measure the margin of a lesion in NET Margins first")
-    pictures, notes = pictures_or_note(case, [lesion.segment_id for _, lesion in measured])
-    left = len(case.lesions) - len(measured)
-    if left:
-        notes = [*notes, f"{left} of {len(case.lesions)} lesions have no margin yet and are not in this report"]
-    sections = [_section(place, lesion, pictures.get(lesion.segment_id, ())) for place, lesion in measured]
-    return write_report(render_report(_TITLE, sections, fusion=case.fusion_document(), notes=notes), folder)
+    pictures = picture_steps(case)
+    try:
+        while True:
+            next(pictures)
+    except StopIteration as end:
+        return report_work(case, end.value, folder)(silent)
 
 
-def _section(place: int, lesion: LesionNodes, pictures: tuple[Picture, ...]) -> LesionSection:
+def picture_steps(case: CaseScene) -> Generator[tuple[float, str], None, Pictures]:
+    """Render the pictures of all lesions one by one, which has to be done in the main thread.
+
+    Yields how far that has come (0..1) and with what; returns the pictures by lesion, none where nothing can be
+    rendered.
+    """
+    found: Pictures = {}
+    if not offscreen.can_render():
+        return found
+    lesions = [lesion for lesion in case.lesions.values() if lesion.tumor_model is not None]
+    for number, lesion in enumerate(lesions):
+        found[lesion.segment_id] = []
+        for picture in lesion_pictures(case, lesion.segment_id):
+            found[lesion.segment_id].append(picture)
+            yield number / len(lesions), lesion.name
+    return found
+
+
+def report_work(case: CaseScene, pictures: Pictures, folder: str | Path) -> Work[Path]:
+    """Making the page and writing it; takes all it needs out of the scene. Raises as `write_case_report`."""
+    missing = missing_for_report(case)
+    if missing:
+        raise InputError(f"there is nothing to report yet: {missing}")
+    rows = zip(LesionTable().rows(case), case.lesions.values(), strict=True)
+    sections = [
+        _section(case, place, row, lesion, pictures.get(row.lesion_id, ()))
+        for place, (row, lesion) in enumerate(rows, 1)
+    ]
+    notes = [*([] if offscreen.can_render() else [NO_PICTURES]), *_not_yet(case)]
+    fusion, facts = case.fusion_document(), _facts(case)
+
+    def write(progress: ProgressCallback) -> Path:
+        progress(0.0, "page")
+        return write_report(render_report(_TITLE, sections, fusion=fusion, notes=notes, facts=facts), folder)
+
+    return write
+
+
+def _facts(case: CaseScene) -> list[tuple[str, str]]:
+    """The whole case in figures."""
+    found = [("Lesions", str(len(case.lesions)))]
+    burden = tumor_burden(case)
+    if burden is not None:
+        share = f"{100 * burden.fraction:.1f} % of the liver ({burden.tumor_ml:.1f} of {burden.liver_ml:.0f} ml)"
+        found.append(("Tumor burden", f"{share}, class {burden.burden_class}"))
+    return found
+
+
+def _not_yet(case: CaseScene) -> list[str]:
+    """What the whole case does not have yet, or has no more."""
+    notes = []
+    if case.volume is None:
+        notes.append("the planning image is not in the scene")
+    if case.liver_model is None:
+        notes.append("the liver is not segmented yet: no tumor burden, no surface at its capsule told apart")
+    if case.post_volume is None:
+        notes.append("there is no image after ablation yet: what is said of margins is planned, not achieved")
+    elif case.transform is None:
+        notes.append("the images before and after are not fused")
+    elif is_stale(case.transform):
+        notes.append(f"the fusion is not up to date: {stale_reason(case.transform)}")
+    return notes
+
+
+def _section(
+    case: CaseScene, place: int, row: LesionRow, lesion: LesionNodes, pictures: Sequence[Picture]
+) -> LesionSection:
+    facts = [
+        ("Volume", f"{row.volume_ml:.1f} ml"),
+        ("Long x short axis in an axial slice", f"{row.long_axis_mm:.0f} x {row.short_axis_mm:.0f} mm"),
+    ]
+    summary = margin_summary(case, lesion.segment_id)
+    if summary is not None and summary.interval:
+        facts.append(("How sure the margin is", summary.interval))
+    notes = []
+    reason = lesion_results(lesion).stale
+    if reason:
+        notes.append(f"not up to date: {reason}")
+    if lesion.plan_node is None:
+        notes.append("no probes are planned yet")
+    if lesion.margin is None:
+        zone_missing = lesion.zone_segment is None
+        notes.append("no ablation zone is drawn yet" if zone_missing else "the margin is not measured yet")
+    named = tuple(replace(picture, caption=picture.caption.replace(lesion.name, f"L{place}")) for picture in pictures)
+    return LesionSection(
+        f"L{place}", _margin(lesion), plan=lesion.plan, pictures=named, notes=tuple(notes), facts=tuple(facts)
+    )
+
+
+def _margin(lesion: LesionNodes) -> MarginResult | None:
+    """The margin with its surface: the document holds the numbers, the model the surface and what it carries."""
     result = lesion.margin_result
-    assert result is not None
-    assert lesion.margin is not None
-    # The document holds the numbers; the surface and what it carries are in the model.
+    if result is None or lesion.margin is None:
+        return None
     model = lesion.margin.surface
-    result = replace(
+    return replace(
         result,
         surface=surfaces.surface_of(model),
         signed_margin_mm=surfaces.point_scalars(model, surfaces.SIGNED_MARGIN),
         is_evaluable=surfaces.point_scalars(model, surfaces.EVALUABLE).astype(bool),
     )
-    reason = lesion_results(lesion).stale
-    notes = (f"not up to date: {reason}",) if reason else ()
-    named = tuple(replace(picture, caption=picture.caption.replace(lesion.name, f"L{place}")) for picture in pictures)
-    return LesionSection(f"L{place}", result, plan=lesion.plan, pictures=named, notes=notes)

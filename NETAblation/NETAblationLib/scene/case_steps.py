@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import segmentations
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
+from .fusion_steps import zones_in_the_way
+from .lesion_nodes import LesionNodes
 from .provenance import is_stale, stale_reason
+from .zone_steps import treated_lesions
 
 TO_DO, DONE, STALE, PROBLEM = "to do", "done", "stale", "problem"
 
@@ -43,11 +46,11 @@ def case_steps(case: CaseScene | None) -> list[Step]:
         _liver(case),
         _of_lesions(lesions),
         _obstacles(case),
-        _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no lesion has a plan yet"),
+        _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no plan yet"),
         _post_image(case),
+        _zones(case),
         _fusion(case),
-        _per_lesion("zones", lesions, [lesion.zone_model for lesion in lesions], "no ablation zone is drawn yet"),
-        _per_lesion("margin", lesions, [lesion.margin_node for lesion in lesions], "no margin is measured yet"),
+        _margins(lesions),
     ]
 
 
@@ -58,8 +61,8 @@ _TITLES = {
     "obstacles": "Organs at risk",
     "plan": "Probes",
     "post_image": "Image after ablation",
-    "fusion": "Fusion",
     "zones": "Ablation zones",
+    "fusion": "Fusion",
     "margin": "Margins",
 }
 
@@ -72,12 +75,12 @@ def _images(case: CaseScene) -> Step:
     if case.volume is None:
         return _step("images", PROBLEM, "the planning image is not in the scene; only masks are")
     more = len(case.phases)
-    return _step("images", DONE, "one image" if not more else f"{1 + more} images of the planning frame")
+    return _step("images", DONE, "one image" if not more else f"{1 + more} images")
 
 
 def _liver(case: CaseScene) -> Step:
     if case.liver_model is None:
-        return _step("liver", TO_DO, "segment the liver or take it from a segmentation")
+        return _step("liver", TO_DO, "segment it, or take it in")
     return _fresh_or_stale("liver", [case.liver_model], "segmented")
 
 
@@ -94,9 +97,7 @@ def _obstacles(case: CaseScene) -> Step:
     }
     found = sorted(kind.replace("_", " ") for kind in kinds - _NO_ORGANS if kind)
     if not found:
-        return _step(
-            "obstacles", TO_DO, "bone, lung and skin are found when the probes are planned, or segment them first"
-        )
+        return _step("obstacles", TO_DO, "found when probes are planned, or before")
     return _step("obstacles", DONE, ", ".join(found))
 
 
@@ -106,18 +107,34 @@ def _post_image(case: CaseScene) -> Step:
     return _step("post_image", DONE, "chosen")
 
 
+def _zones(case: CaseScene) -> Step:
+    treated = treated_lesions(case)
+    return _per_lesion("zones", treated, [lesion.zone_model for lesion in treated], "draw them before fusing")
+
+
 def _fusion(case: CaseScene) -> Step:
     if case.post_volume is None or case.transform is None:
-        return _step("fusion", TO_DO, "fuse the images before and after")
+        left = ", ".join(lesion.name for lesion in treated_lesions(case) if lesion.zone_segment is None)
+        ask = f"after the zones (left: {left})" if left else "fuse before and after"
+        return _step("fusion", TO_DO, ask)
     if is_stale(case.transform):
         return _step("fusion", STALE, stale_reason(case.transform))
     document = case.fusion_document() or {}
     verdict = document.get("verdict")
     if verdict == "not usable":
         return _step("fusion", PROBLEM, "not usable: " + "; ".join(document.get("verdict_reasons", ())))
+    later = ", ".join(zones_in_the_way(case))
+    if later:
+        return _step("fusion", STALE, f"fuse again: the zone of {later} was drawn later, so that it was not left out")
     error = document.get("estimated_error_mm")
-    words = "fused" if verdict is None else f"fused, {verdict}"
+    words = verdict or "fused"
     return _step("fusion", DONE, words if error is None else f"{words}, error about {error:.1f} mm")
+
+
+def _margins(lesions: list[LesionNodes]) -> Step:
+    """Margins are asked for where there are zones."""
+    ablated = [lesion for lesion in lesions if lesion.zone_segment is not None] or lesions
+    return _per_lesion("margin", ablated, [lesion.margin_node for lesion in ablated], "none measured yet")
 
 
 def _per_lesion(key: str, lesions: list[LesionNodes], results: list[Any], none_yet: str) -> Step:

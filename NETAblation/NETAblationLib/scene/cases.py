@@ -13,17 +13,12 @@ model, so that a change of one lesion makes its own results stale and no other's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
-import slicer
-from vtk.util.numpy_support import vtk_to_numpy
 
-from ..core import frames
 from ..core.errors import InputError
 from ..core.images import image_hash
 from ..core.margins import MarginResult
@@ -31,11 +26,11 @@ from ..core.plans import Plan
 from ..core.probes import zone_surface
 from ..core.surfaces import mask_surface
 from . import documents, nodes, points, probes, segmentations, storage, surfaces, transforms, volumes
+from .case_images import adopted_image, image_of, sampling_grid
+from .lesion_nodes import LesionNodes, members_by_lesion
 from .nodes import LESION
 from .provenance import (
-    ROLE,
     Provenance,
-    describe,
     is_stale,
     mark_stale,
     nodes_with_role,
@@ -43,10 +38,6 @@ from .provenance import (
     renew,
 )
 from .terminology import term
-
-#: Spacing at which a transform that is neither linear nor a field is sampled for Slicer, in mm;
-#: well below the control spacing of registrations of the liver (20 to 50 mm). User-set.
-_SAMPLING_MM = 4.0
 
 #: The lesion that is worked on, an attribute of the segmentation before ablation.
 _CURRENT_LESION = "NETAblation.CurrentLesion"
@@ -58,54 +49,6 @@ _LIVER_OPACITY = 0.16
 #: Roles of the nodes that make up a plan and a margin, and so are replaced together.
 _PLAN_ROLES = ("plan", "probe", "planned_zone")
 _MARGIN_ROLES = ("margin", surfaces.MARGIN_ROLE, surfaces.CONTOUR_ROLE, surfaces.NOT_EVALUABLE_ROLE, "mam")
-
-
-@dataclass(frozen=True)
-class LesionNodes:
-    """The nodes of one lesion as the scene has them now; what it does not have is None or empty.
-
-    `segment_id` is the tumor's in the segmentation before ablation, and the lesion's id everywhere; `zone_segment` is
-    the zone's in the segmentation after ablation.
-    """
-
-    segment_id: str
-    name: str
-    tumor_model: Any
-    zone_segment: str | None
-    zone_model: Any
-    plan_node: Any
-    probe_lines: tuple[Any, ...]
-    planned_zone: Any
-    margin_node: Any
-    margin: surfaces.MarginModels | None
-    mam_point: Any
-
-    @property
-    def tumor_center_ras_mm(self) -> npt.NDArray[np.float64]:
-        """Mean of the points of the tumor's surface, (3,)."""
-        return self._tumor_points().mean(axis=0)
-
-    @property
-    def extent_mm(self) -> float:
-        """The longest edge of the tumor's box along R, A and S."""
-        return float(np.ptp(self._tumor_points(), axis=0).max())
-
-    @property
-    def plan(self) -> Plan | None:
-        """The exact plan."""
-        return (
-            None if self.plan_node is None else Plan.from_dict(documents.read_document(self.plan_node, schema="plan"))
-        )
-
-    @property
-    def margin_result(self) -> MarginResult | None:
-        """The exact numbers of the margin, without surfaces and masks."""
-        if self.margin_node is None:
-            return None
-        return MarginResult.from_dict(documents.read_document(self.margin_node, schema="margin"))
-
-    def _tumor_points(self) -> npt.NDArray[np.float64]:
-        return vtk_to_numpy(self.tumor_model.GetPolyData().GetPoints().GetData()).astype(np.float64)
 
 
 class CaseScene:
@@ -144,7 +87,7 @@ class CaseScene:
         transform, which would move the world away from the image.
         """
         _require_no_case()
-        image = _adopted(volume, "planning_image")
+        image = adopted_image(volume, "planning_image")
         return cls._begin(image, volume, None)
 
     @classmethod
@@ -196,7 +139,7 @@ class CaseScene:
     @property
     def lesions(self) -> dict[str, LesionNodes]:
         """All lesions by the id of their segment, in the order of the segmentation."""
-        members = _members_by_lesion()
+        members = members_by_lesion()
         zones = self._zone_segments()
         ids = [*segmentations.segment_ids(self.before, "tumor"), *segmentations.segment_ids(self.before, "lesion")]
         found = {}
@@ -235,11 +178,11 @@ class CaseScene:
 
     def planning_image(self) -> sitk.Image:
         """The planning image; raises InputError where there is none."""
-        return _image(self.volume, "choose the planning image first")
+        return image_of(self.volume, "choose the planning image first")
 
     def post_image(self) -> sitk.Image:
         """The image after ablation, in its own frame; raises InputError where there is none."""
-        return _image(self.post_volume, "choose the image after ablation first")
+        return image_of(self.post_volume, "choose the image after ablation first")
 
     def fixed_to_moving(self) -> sitk.Transform | None:
         """The fusion's transform from points before to points after; None where both share a frame."""
@@ -248,6 +191,11 @@ class CaseScene:
     def liver_mask(self) -> sitk.Image | None:
         """The liver before ablation on the grid of the segmentation; None where it is not known."""
         return self._mask_of_kind(self.before, "liver")
+
+    @property
+    def has_post_liver(self) -> bool:
+        """Whether the liver after ablation is known."""
+        return self.after is not None and self._segment_of_kind(self.after, "liver") is not None
 
     def tumor_mask(self, lesion_id: str) -> sitk.Image:
         """A tumor cut to its box and a rim; raises GeometryError for an unknown lesion."""
@@ -276,7 +224,7 @@ class CaseScene:
 
     def adopt_phase(self, volume: Any) -> None:
         """Take a volume node of the scene as another image of the planning frame; raises as `adopt`."""
-        _adopted(volume, "phase_image")
+        adopted_image(volume, "phase_image")
 
     def add_after(
         self, grid: sitk.Image, fixed_to_moving: sitk.Transform | None, image: sitk.Image | None = None
@@ -303,7 +251,7 @@ class CaseScene:
             return
         if volume is self.volume:
             raise InputError(f"{volume.GetName()}: is the planning image; the image after ablation is another one")
-        image = _adopted(volume, "post_image", replaces=self.post_volume)
+        image = adopted_image(volume, "post_image", replaces=self.post_volume)
         for lesion in self.lesions.values():
             self._remove(lesion.segment_id, *_MARGIN_ROLES, "zone_surface")
         nodes.remove_nodes(self.transform, *nodes_with_role("fusion_quality"), self.after)
@@ -323,7 +271,7 @@ class CaseScene:
         both = tuple(node for node in (self.volume, self.post_volume) if node is not None)
         grid = segmentations.reference_grid(self.before)
         node = transforms.add_transform(
-            fixed_to_moving, "before", "after", Provenance("fusion", inputs=both), sampling_grid=_sampling_grid(grid)
+            fixed_to_moving, "before", "after", Provenance("fusion", inputs=both), sampling_grid=sampling_grid(grid)
         )
         if document is not None:
             documents.add_document(document, "Fusion", Provenance("fusion_quality", inputs=(node,)), schema="fusion")
@@ -378,7 +326,7 @@ class CaseScene:
             Provenance("tumor_surface", content_hash=content, inputs=(self.before,)),
             color=term("tumor").color,
         )
-        self._own(segment_id, model)
+        self.own(segment_id, model)
         return segment_id
 
     def update_lesion(self, lesion_id: str, tumor: sitk.Image) -> None:
@@ -397,7 +345,7 @@ class CaseScene:
             raise InputError(f"another lesion has the name '{name}'; choose another one")
         segmentations.rename_segment(self.before, lesion_id, name)
         nodes.rename_folder(lesion.name, name)
-        for of_role in _members_by_lesion().get(lesion_id, {}).values():
+        for of_role in members_by_lesion().get(lesion_id, {}).values():
             for node in of_role:
                 if node.GetName().startswith(f"{lesion.name} "):
                     node.SetName(name + node.GetName().removeprefix(lesion.name))
@@ -409,7 +357,7 @@ class CaseScene:
         lesion = self.lesions[lesion_id]
         if lesion.zone_segment is not None:
             segmentations.remove_segment(self.after, lesion.zone_segment)
-        for of_role in _members_by_lesion().get(lesion_id, {}).values():
+        for of_role in members_by_lesion().get(lesion_id, {}).values():
             nodes.remove_nodes(*of_role)
         segmentations.remove_segment(self.before, lesion_id)
         nodes.remove_folder(lesion.name)
@@ -423,7 +371,7 @@ class CaseScene:
         """
         changed = [lesion_id for lesion_id, lesion in self.lesions.items() if self._followed(lesion)]
         known = set(self.lesions)
-        for lesion_id, members in _members_by_lesion().items():
+        for lesion_id, members in members_by_lesion().items():
             if lesion_id not in known:
                 for node in [node for of_role in members.values() for node in of_role if not is_stale(node)]:
                     mark_stale(node, "its lesion was deleted")
@@ -454,7 +402,7 @@ class CaseScene:
         if lesion.tumor_model is None:
             provenance = Provenance("tumor_surface", content_hash=content, inputs=(self.before,))
             model = surfaces.add_surface(surface, f"{lesion.name} surface", provenance, color=term("tumor").color)
-            self._own(lesion.segment_id, model)
+            self.own(lesion.segment_id, model)
             return
         surfaces.update_surface(lesion.tumor_model, surface)
         renew(lesion.tumor_model, content)
@@ -494,7 +442,7 @@ class CaseScene:
         )
         transforms.put_under(model, self.transform)
         model.GetDisplayNode().SetVisibility(False)
-        self._own(lesion.segment_id, model)
+        self.own(lesion.segment_id, model)
 
     def replace_plan(self, lesion_id: str, plan: Plan) -> None:
         """Put a plan in the place of the lesion's: probes, the surface of their zones and the exact numbers."""
@@ -526,7 +474,7 @@ class CaseScene:
             color=term("planned_zone").color,
             opacity=PLANNED_ZONE_OPACITY,
         )
-        self._own(lesion_id, exact, *lines, zone)
+        self.own(lesion_id, exact, *lines, zone)
 
     def replace_margin(self, lesion_id: str, result: MarginResult) -> None:
         """Put a margin in the place of the lesion's: colored surface, place of the MAM and the exact numbers."""
@@ -560,7 +508,14 @@ class CaseScene:
             shown.append(place)
         # The colored surface takes the place of the plain one.
         lesion.tumor_model.GetDisplayNode().SetVisibility(False)
-        self._own(lesion_id, exact, *shown)
+        self.own(lesion_id, exact, *shown)
+
+    def own(self, lesion_id: str, *members: Any) -> None:
+        """Mark nodes as a lesion's and keep them together in the subject hierarchy."""
+        folder = nodes.hierarchy_folder(segmentations.segment_name(self.before, lesion_id))
+        for node in members:
+            node.SetAttribute(LESION, lesion_id)
+            nodes.move_to_folder(node, folder)
 
     def add_document(self, document: Mapping[str, Any], name: str, schema: str) -> None:
         """Add a JSON document about the whole case."""
@@ -602,15 +557,8 @@ class CaseScene:
         if self.after is None:
             raise InputError("the case has no image after ablation yet; choose it first")
 
-    def _own(self, lesion_id: str, *members: Any) -> None:
-        """Mark nodes as a lesion's and keep them together in the subject hierarchy."""
-        folder = nodes.hierarchy_folder(segmentations.segment_name(self.before, lesion_id))
-        for node in members:
-            node.SetAttribute(LESION, lesion_id)
-            nodes.move_to_folder(node, folder)
-
     def _remove(self, lesion_id: str, *roles: str) -> None:
-        members = _members_by_lesion().get(lesion_id, {})
+        members = members_by_lesion().get(lesion_id, {})
         nodes.remove_nodes(*(node for role in roles for node in members.get(role, ())))
 
 
@@ -619,43 +567,9 @@ def _only(role: str) -> Any:
     return next(iter(nodes_with_role(role)), None)
 
 
-def _members_by_lesion() -> dict[str, dict[str, list[Any]]]:
-    """The nodes of each lesion by their role, in one pass over the scene."""
-    found: dict[str, dict[str, list[Any]]] = {}
-    everything = slicer.mrmlScene.GetNodes()
-    for index in range(everything.GetNumberOfItems()):
-        node = everything.GetItemAsObject(index)
-        lesion_id, role = node.GetAttribute(LESION), node.GetAttribute(ROLE)
-        if lesion_id and role:
-            found.setdefault(lesion_id, {}).setdefault(role, []).append(node)
-    return found
-
-
 def _require_no_case() -> None:
     if nodes_with_role("segmentation_before"):
         raise InputError("the scene holds a case already; save and close it before another one is begun")
-
-
-def _image(volume: Any, otherwise: str) -> sitk.Image:
-    if volume is None:
-        raise InputError(otherwise)
-    return volumes.volume_image(volume)
-
-
-def _adopted(volume: Any, role: str, replaces: Any = None) -> sitk.Image:
-    """Give a volume of the scene a role and return its image; the node that had it before has none then."""
-    image = volumes.volume_image(volume)
-    if volume.GetParentTransformNode() is not None:
-        raise InputError(
-            f"{volume.GetName()}: lies under the transform {volume.GetParentTransformNode().GetName()}; "
-            "harden it or take the volume out of it first"
-        )
-    if replaces is not None:
-        replaces.SetAttribute(ROLE, None)
-        transforms.put_under(replaces, None)
-    describe(volume, Provenance(role, content_hash=image_hash(image)))
-    nodes.hierarchy_item(volume)
-    return image
 
 
 def _is_outdated(model: Any, segmentation: Any, segment_id: str) -> bool:
@@ -665,18 +579,3 @@ def _is_outdated(model: Any, segmentation: Any, segment_id: str) -> bool:
 
 def _is_filled(mask: sitk.Image) -> bool:
     return bool(np.any(sitk.GetArrayViewFromImage(mask)))
-
-
-def _sampling_grid(reference: sitk.Image) -> sitk.Image:
-    """A coarse grid over `reference` and a little beyond."""
-    spacing = [max(_SAMPLING_MM, step) for step in reference.GetSpacing()]
-    size = [
-        int(np.ceil(n * step / new)) + 3
-        for n, step, new in zip(reference.GetSize(), reference.GetSpacing(), spacing, strict=True)
-    ]
-    grid = sitk.Image(size, sitk.sitkUInt8)
-    grid.SetSpacing(spacing)
-    grid.SetDirection(reference.GetDirection())
-    start = -np.array(spacing) / np.array(reference.GetSpacing())
-    grid.SetOrigin(frames.flip_lps_ras(frames.index_to_ras(reference, start)).tolist())
-    return grid

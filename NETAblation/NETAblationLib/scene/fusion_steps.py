@@ -19,7 +19,7 @@ from . import segmentations, transforms
 from .cases import CaseScene
 from .landmarks import LANDMARK_ROLES
 from .provenance import is_stale, nodes_with_role, stale_reason
-from .zone_steps import ZONE_LINE_ROLE
+from .zone_steps import ZONE_LINE_ROLE, lesions_without_zone
 
 #: Names of the masks left out of the fusion, in the order of the result's `excluded_error_mm`, and of the landmarks.
 EXCLUDED = "excluded"
@@ -33,12 +33,13 @@ PRESETS = {"fast": "Fast (first look)", STANDARD: "Standard", "fine": "Fine (sma
 
 #: Words for how good a fusion is, and their colors (as of the margin's bands); the words carry the meaning.
 GOOD, DOUBTFUL, NOT_USABLE, NOT_JUDGED, STALE, NONE = "good", "doubtful", "not usable", "not judged", "stale", "none"
+WARNING_COLOR = "#b36b00"
 VERDICT_COLORS = {
     GOOD: "#1a7f45",
-    DOUBTFUL: "#b36b00",
+    DOUBTFUL: WARNING_COLOR,
     NOT_USABLE: "#c2181f",
     NOT_JUDGED: "#5f6368",
-    STALE: "#b36b00",
+    STALE: WARNING_COLOR,
     NONE: "#5f6368",
 }
 
@@ -163,8 +164,7 @@ def fusion_verdict(case: CaseScene) -> FusionVerdict:
     document = case.fusion_document()
     zones = ", ".join(zones_in_the_way(case))
     if case.transform is None:
-        advice = f"Draw the zones first (left: {zones}): what is ablated should not drive the fusion." if zones else ""
-        return FusionVerdict(NONE, "Not fused yet", (), (), advice)
+        return FusionVerdict(NONE, "Not fused yet", (), (), "")
     figures = () if document is None else (*_figures_near_lesions(case, document), *fusion_figures(document))
     if is_stale(case.transform):
         reason = stale_reason(case.transform)
@@ -228,20 +228,30 @@ def _near_lesion(document: Mapping[str, Any], lesion_id: str, key: str) -> float
 
 
 def zones_in_the_way(case: CaseScene) -> list[str]:
-    """The names of the lesions whose zones were not left out of the fusion: tissue that changed has driven it there.
+    """The names of the lesions whose zones the present fusion did not leave out: changed tissue has driven it there.
 
-    Without a fusion, those that have no zone yet: drawn first, they can be left out.
+    Of a fusion that does not tell what it left out, none.
     """
-    lesions = case.lesions
-    document = case.fusion_document()
-    if document is None:
-        return [lesion.name for lesion in lesions.values() if lesion.zone_segment is None]
-    left_out = {tuple(name) for name in document.get(EXCLUDED, ())}
+    document = case.fusion_document() or {}
+    if EXCLUDED not in document:
+        return []
+    left_out = {tuple(name) for name in document[EXCLUDED]}
     return [
         lesion.name
-        for lesion_id, lesion in lesions.items()
+        for lesion_id, lesion in case.lesions.items()
         if lesion.zone_segment is not None and (lesion_id, ZONE) not in left_out
     ]
+
+
+def zone_warning(case: CaseScene) -> str:
+    """What is to be said before fusing, where zones are missing; empty where none are."""
+    names = lesions_without_zone(case)
+    if not names:
+        return ""
+    return (
+        f"No ablation zone yet: {', '.join(names)}. Where a lesion was treated, draw its zone before fusing: else the "
+        "ablated tissue drives the fusion, and margins are less true."
+    )
 
 
 def _liver(segmentation: Any, image: sitk.Image) -> sitk.Image | None:

@@ -7,6 +7,7 @@ fusion puts it. So the distance between the two points of a pair is what the fus
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,11 +122,6 @@ class LandmarkPairs:
                 return np.array(node.GetNthControlPointPositionWorld(number))
         return None
 
-    def mean_residual_mm(self) -> float | None:
-        """The mean distance that is left over all whole pairs; None without one."""
-        known = [pair.residual_mm for pair in self.pairs() if pair.residual_mm is not None]
-        return float(np.mean(known)) if known else None
-
     def _positions(self, side: str) -> list[npt.NDArray[np.float64] | None]:
         """Points of a side in its own frame; None for one that is not placed yet (such as while placing)."""
         found: list[npt.NDArray[np.float64] | None] = []
@@ -145,3 +141,9 @@ class LandmarkPairs:
         if self._case.transform is not None:
             there = transforms.map_points(self._case.transform, [before], to_parent=False)[0]
         return LandmarkPair(before, after, float(np.linalg.norm(there - after)))
+
+
+def mean_residual_mm(pairs: Sequence[LandmarkPair]) -> float | None:
+    """The mean distance that is left over all whole pairs; None without one."""
+    known = [pair.residual_mm for pair in pairs if pair.residual_mm is not None]
+    return float(np.mean(known)) if known else None

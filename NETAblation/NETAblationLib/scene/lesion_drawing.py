@@ -4,8 +4,9 @@ A line that is finished in a view becomes a lesion; the lines and points stay wi
 Dragging one of them, or adding to them, segments the lesion anew: its mask is replaced, and what was computed from
 the lesion becomes stale.
 
-The work is parted in three, so that the middle can run beside the application: :meth:`LesionDrawing.task` takes
-everything out of the scene, :meth:`LesionTask.run` computes, :meth:`LesionDrawing.accept` puts the result in.
+The work is parted in three, so that the middle can run beside the application: :meth:`LesionDrawing.begin` takes
+everything out of the scene, :meth:`LesionTask.run` computes, :meth:`LesionDrawing.accept` puts the result in, or
+:meth:`LesionDrawing.refuse` takes back what gave none. The next line can be drawn meanwhile.
 """
 
 from __future__ import annotations
@@ -168,20 +169,34 @@ class LesionDrawing:
     def segment(self, node: Any, progress: ProgressCallback = silent) -> str:
         """Segment the lesion that `node` is drawn on, and put it into the scene; returns the lesion's id.
 
-        Raises as `task` and `LesionTask.run`; the scene is then as `refuse` leaves it.
+        Raises as `begin`, `LesionTask.run` and `accept`; the scene is then as `refuse` leaves it.
+        """
+        task = self.begin(node)
+        try:
+            found = task.run(progress)
+        except Exception as error:
+            self.refuse(node, str(error))
+            raise
+        return self.accept(node, found)
+
+    def go_on(self, node: Any) -> None:
+        """While lines are drawn one after the other: `node` is finished, the next clicks draw the next."""
+        if self._armed == (LINE, "") and node is self._active_node():
+            _singleton("Selection").SetActivePlaceNodeID(self._next_node().GetID())
+
+    def begin(self, node: Any) -> LesionTask:
+        """What the segmentation of the lesion that `node` is drawn on needs, taken out of the scene.
+
+        Raises InputError where the lesion has no line (one that came from elsewhere), GeometryError for a line
+        outside of its image; the scene is then as `refuse` leaves it.
         """
         try:
-            return self.accept(node, self.task(node).run(progress))
+            return self._task(node)
         except Exception as error:
             self.refuse(node, str(error))
             raise
 
-    def task(self, node: Any) -> LesionTask:
-        """What the segmentation of the lesion that `node` is drawn on needs, taken out of the scene.
-
-        Raises InputError where the lesion has no line (one that came from elsewhere), GeometryError for a line
-        outside of its image.
-        """
+    def _task(self, node: Any) -> LesionTask:
         lesion_id = node.GetAttribute(LESION) or ""
         drawn = self.drawn_on(lesion_id) if lesion_id else {LINE: node}
         if LINE not in drawn:
@@ -210,18 +225,22 @@ class LesionDrawing:
     def accept(self, node: Any, result: LesionSegmentation) -> str:
         """Put the lesion that was segmented from `node` into the scene; returns its id.
 
-        Voxels of other lesions stay theirs. Raises InputError where none are left; the scene is then unchanged.
+        Voxels of other lesions stay theirs. Raises InputError where none are left; the scene is then as `refuse`
+        leaves it.
         """
         lesion_id = node.GetAttribute(LESION) or ""
-        result = self._apart(result, lesion_id)
+        try:
+            result = self._apart(result, lesion_id)
+        except Exception as error:
+            self.refuse(node, str(error))
+            raise
         if lesion_id:
             self.case.update_lesion(lesion_id, result.mask)
         else:
             lesion_id = self.case.add_lesion(self.next_name(), result.mask)
             self._keep(node, lesion_id)
         self._describe(lesion_id, result)
-        if self._armed == (LINE, "") and node is self._active_node():
-            _singleton("Selection").SetActivePlaceNodeID(self._next_node().GetID())
+        self.go_on(node)
         return lesion_id
 
     def refuse(self, node: Any, reason: str) -> None:
@@ -240,15 +259,18 @@ class LesionDrawing:
         if was_active and self._armed == (LINE, ""):
             _singleton("Selection").SetActivePlaceNodeID(self._next_node().GetID())
 
-    def remove_corrections(self, lesion_id: str) -> str:
-        """Go back to what the line alone gives; returns the lesion's id. Raises as `segment`."""
+    def remove_corrections(self, lesion_id: str) -> Any:
+        """Remove what corrects a lesion's line; returns the line, from which it is then to be segmented anew.
+
+        Raises InputError for a lesion without a line.
+        """
         drawn = self.drawn_on(lesion_id)
+        if LINE not in drawn:
+            raise InputError(f"{self.case.lesions[lesion_id].name}: has no diameter line to go back to")
         for role in (SECOND_LINE, PLUS, MINUS):
             if role in drawn:
                 self._drop(drawn[role])
-        if LINE not in drawn:
-            raise InputError(f"{self.case.lesions[lesion_id].name}: has no diameter line to go back to")
-        return self.segment(drawn[LINE])
+        return drawn[LINE]
 
     def remove_lesion(self, lesion_id: str) -> None:
         """Remove a lesion with all that is drawn on it and was computed from it."""

@@ -13,8 +13,9 @@ from ..core.errors import InputError
 from ..core.fusion_inputs import is_ct
 from ..core.lesion_measures import MeasuredLesions, measure_lesions
 from . import documents, nodes, volumes
-from .cases import CaseScene, LesionNodes
+from .cases import CaseScene
 from .lesion_drawing import DOCUMENT
+from .lesion_nodes import LesionNodes
 from .nodes import LESION
 from .organs import Work
 from .provenance import Provenance, is_stale, nodes_with_role, provenance_of, stale_reason

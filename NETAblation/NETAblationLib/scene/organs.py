@@ -48,6 +48,18 @@ def put_liver(case: CaseScene, result: LiverSegmentation) -> list[str]:
     return list(result.warnings)
 
 
+def post_liver_work(case: CaseScene) -> Work[LiverSegmentation]:
+    """Segmenting the liver in the image after ablation; raises InputError without that image."""
+    image = case.post_image()
+    return lambda progress: segment_liver(image, progress=progress)
+
+
+def put_post_liver(case: CaseScene, result: LiverSegmentation) -> list[str]:
+    """Put a liver after ablation into the case, in the place of the one that it has."""
+    case.replace_post_liver(result.mask)
+    return list(result.warnings)
+
+
 def vessels_work(case: CaseScene, volume: Any = None) -> Work[VesselSegmentation]:
     """Segmenting the vessels of the liver in an image of the case (the planning image where None).
 

@@ -1,6 +1,6 @@
-"""Places pointed at in the views: landmark pairs and the diameter of a zone, as the clicks come.
+"""Places pointed at in the views: landmark pairs, the diameter of a zone, a probe, as the clicks come.
 
-Both arm Slicer's place mode, follow the points as they are defined, and leave the place mode when done. Interaction
+All arm Slicer's place mode, follow the points as they are defined, and leave the place mode when done. Interaction
 logic only: what a panel shows of it, it learns through a callback.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import slicer
 
-from . import fusion_looks
+from . import fusion_looks, probes
 from .cases import CaseScene
 from .landmarks import AFTER, BEFORE, SIDES, LandmarkPairs
 from .nodes import LESION, remove_nodes
@@ -132,13 +132,47 @@ class ZoneDrawing:
             self._on_drawn(line.GetAttribute(LESION))
 
 
-def _arm(node: Any) -> None:
-    """Let the next click in a view place a point of a markups node."""
+class ProbePlacing:
+    """Two clicks draw the line of one probe: the target, on which its zone will be centered, then the skin.
+
+    `on_change` is called after the first of them, `on_placed(line)` after the second, when place mode has ended.
+    """
+
+    def __init__(self, name: str, on_change: Callable[[], None], on_placed: Callable[[Any], None]) -> None:
+        """Let the next two clicks draw `line`, a new node of that name."""
+        self._on_change = on_change
+        self._on_placed = on_placed
+        self.line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", name)
+        self.line.CreateDefaultDisplayNodes()
+        probes.style_line(self.line)
+        self._tag = self.line.AddObserver(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self._on_point)
+        _arm(self.line, persistent=False)
+
+    @property
+    def is_target_placed(self) -> bool:
+        """Whether the first of the two clicks was made."""
+        return bool(self.line.GetNumberOfDefinedControlPoints())
+
+    def end(self) -> None:
+        """Await no more clicks; the line stays as it is."""
+        self.line.RemoveObserver(self._tag)
+        _disarm()
+
+    def _on_point(self, *_: Any) -> None:
+        if self.line.GetNumberOfDefinedControlPoints() < 2:
+            self._on_change()
+            return
+        self.end()
+        self._on_placed(self.line)
+
+
+def _arm(node: Any, *, persistent: bool = True) -> None:
+    """Let the next click in a view place a point of a markups node, and with `persistent` the clicks after it."""
     selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
     selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
     selection.SetActivePlaceNodeID(node.GetID())
     interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    interaction.SetPlaceModePersistence(True)
+    interaction.SetPlaceModePersistence(persistent)
     interaction.SetCurrentInteractionMode(interaction.Place)
 
 

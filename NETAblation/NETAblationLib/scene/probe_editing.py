@@ -4,6 +4,10 @@
 coverage, the predicted margin and the check of its path follow; when the hand rests, the exact united surface of the
 zones and the plan's document are written. Lines are free to be dragged only while something follows them.
 
+What is pointed at is the target: a probe is placed with its zone centered there, its tip ahead of that as the device's
+setting has it. When the skin end is dragged, the probe turns about the middle of its zones, which stay where they are;
+when the tip is dragged, the zones go with it.
+
 The scene stays the case: probes are read from their lines, and all that is kept here is what can be undone, and what
 was prepared for measuring (a :class:`~..core.planning.Task`), which is worked out beside the scene.
 """
@@ -26,26 +30,25 @@ from ..core.errors import DeviceError, GeometryError, InputError
 from ..core.live import LivePlan
 from ..core.path_checks import PathCheck
 from ..core.placement import DEFAULT_SHAFT_MM
-from ..core.planning import BY_HAND, Task, plan_by_hand
+from ..core.planning import Task
 from ..core.plans import Plan
-from ..core.probes import Ablation, Point, Probe, ablation_at_tip, zone_surface
+from ..core.probes import Ablation, Probe, zone_surface
 from ..core.trajectories import Trajectory, trajectories_of
-from . import documents, nodes, probes, surfaces
-from .cases import PLANNED_ZONE_OPACITY, CaseScene
+from . import nodes, probes, surfaces
+from .aiming import SHORTEST_MM, aimed_at, as_point, beside, refitted, turned
+from .cases import CaseScene
 from .nodes import LESION
+from .placing import ProbePlacing
+from .plan_nodes import write_plan, zone_model
 from .plan_requests import PlanRequest, content_of, task_for
 from .probes import ABLATIONS, DEVICE, ENTRY_LABEL, KEPT, PATH_GRADE, TIP_LABEL
-from .provenance import Provenance, describe, is_stale, mark_stale
+from .provenance import Provenance, describe
 from .terminology import term
 from .zone_meshes import ZoneMeshes
 
 #: Colors of lines by the grade of their path: red, amber and green of the margin, which differ in lightness too.
 GRADE_COLORS = dict(zip(("blocked", "tight", "free"), surfaces.BAND_COLORS, strict=True))
 
-#: A copy of a probe lies this far beside it, in mm. User-set: near the spacing of neighboring probes.
-_COPY_BESIDE_MM = 15.0
-#: Ends nearer than this are no probe yet, in mm: a line that is still being drawn. User-set.
-_SHORTEST_MM = 5.0
 #: How many changes can be undone. User-set.
 _MOST_UNDONE = 100
 
@@ -107,7 +110,7 @@ class ProbeEditing:
         self._undo: list[tuple[str, tuple[_State, ...]]] = []
         self._dragged = ""
         self._is_own = False
-        self._placing: tuple[Any, int, str, str] | None = None
+        self._placing: ProbePlacing | None = None
         self._task: Task | None = None
         self._content: dict[str, str] = {}
         self._live: LivePlan | None = None
@@ -238,13 +241,9 @@ class ProbeEditing:
 
     def duplicate(self, node_id: str) -> ProbeRow:
         """Add a copy of a probe beside it, parallel to it."""
-        index = self._index(node_id)
-        probe = self._probes[index]
-        beside = np.cross(probe.direction, np.eye(3)[np.argmin(np.abs(probe.direction))])
-        beside *= _COPY_BESIDE_MM / np.linalg.norm(beside)
-        copy = probe.with_ends(np.add(probe.entry_ras_mm, beside), np.add(probe.tip_ras_mm, beside))
+        probe = self._probes[self._index(node_id)]
         with self._change("duplicate a probe"):
-            self._append(_State("", self._free_name(), copy, False, True))
+            self._append(_State("", self._free_name(), beside(probe), False, True))
         return self.rows[-1]
 
     def delete(self, node_id: str) -> None:
@@ -264,7 +263,7 @@ class ProbeEditing:
     def set_setting(self, node_id: str, device: str, setting: str) -> None:
         """Give a probe another device or setting: zones about the centers of those it had, the tip as that needs."""
         index = self._index(node_id)
-        made = _refitted(self._probes[index], self._setting(device, setting), device)
+        made = refitted(self._probes[index], self._setting(device, setting), device)
         with self._change(f"set the device of {self._lines[index].GetName()}"):
             probes.update_probe(self._lines[index], made.entry_ras_mm, made.tip_ras_mm)
             self._probes[index] = made
@@ -325,49 +324,35 @@ class ProbeEditing:
         """Whether the next clicks in the views place a probe."""
         return self._placing is not None
 
+    @property
+    def is_target_placed(self) -> bool:
+        """Whether the first of the two clicks, the target, was made."""
+        return self._placing is not None and self._placing.is_target_placed
+
     def begin_placing(self, device: str, setting: str) -> Any:
         """Let the next two clicks place a probe, the first at its target, the second at the skin; returns its line.
 
+        The target is where the center of its zone will lie.
         Raises DeviceError for a setting that cannot be planned.
         """
         self._setting(device, setting)
         self.cancel_placing()
-        line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", self._free_name())
-        line.CreateDefaultDisplayNodes()
-        probes.style_line(line)
-        tag = line.AddObserver(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self._on_point_defined)
-        self._placing = (line, tag, device, setting)
-        selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-        selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsLineNode")
-        selection.SetActivePlaceNodeID(line.GetID())
-        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        interaction.SetPlaceModePersistence(0)
-        interaction.SetCurrentInteractionMode(interaction.Place)
-        return line
+        self._placing = ProbePlacing(
+            self._free_name(), self._on_change, lambda line: self._on_placed(line, device, setting)
+        )
+        return self._placing.line
 
     def cancel_placing(self) -> None:
         """Place no probe after all; does nothing where none is being placed."""
         if self._placing is None:
             return
-        line = self._end_placing()
-        nodes.remove_nodes(line)
+        placing, self._placing = self._placing, None
+        placing.end()
+        nodes.remove_nodes(placing.line)
         self._on_change()
 
-    def _end_placing(self) -> Any:
-        assert self._placing is not None
-        line, tag, _, _ = self._placing
-        line.RemoveObserver(tag)
-        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        if interaction is not None and interaction.GetCurrentInteractionMode() == interaction.Place:
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    def _on_placed(self, line: Any, device: str, setting: str) -> None:
         self._placing = None
-        return line
-
-    def _on_point_defined(self, *_: Any) -> None:
-        if self._placing is None or self._placing[0].GetNumberOfDefinedControlPoints() < 2:
-            return
-        device, setting = self._placing[2:]
-        line = self._end_placing()
         try:
             line.SetName(self._free_name())
             self.adopt(line, device=device, setting=setting)
@@ -388,7 +373,7 @@ class ProbeEditing:
                 Ablation(row["setting"], row["center_ras_mm"], row["short_axis_mm"], row["long_axis_mm"])
                 for row in probes.probe_ablations(line)
             ]
-            self._take(line, Probe(_point(ends[0]), _point(ends[1]), tuple(rows), probes.probe_device(line)))
+            self._take(line, Probe(as_point(ends[0]), as_point(ends[1]), tuple(rows), probes.probe_device(line)))
         self._measure_all()
 
     def _take(self, line: Any, probe: Probe) -> None:
@@ -421,13 +406,21 @@ class ProbeEditing:
         entry, tip = probes.probe_ends_in_world(line)
         index = self._lines.index(line)
         probe = self._probes[index]
-        if np.linalg.norm(tip - entry) < _SHORTEST_MM or (
+        if np.linalg.norm(tip - entry) < SHORTEST_MM or (
             np.array_equal(entry, probe.entry_ras_mm) and np.array_equal(tip, probe.tip_ras_mm)
         ):
             return
+        if np.array_equal(tip, probe.tip_ras_mm):
+            moved = turned(probe, entry)
+            if moved is None:
+                return
+            with self._own_changes():
+                probes.update_probe(line, moved.entry_ras_mm, moved.tip_ras_mm)
+        else:
+            moved = probe.with_ends(entry, tip)
         if not self._dragged:
             self._remember(f"move {line.GetName()}")
-        self._probes[index] = probe.with_ends(entry, tip)
+        self._probes[index] = moved
         self._show_moved(index)
         if not self._dragged:
             self._settle()
@@ -439,11 +432,11 @@ class ProbeEditing:
         self._dragged = ""
         index = self._lines.index(line)
         moved = self._probes[index]
+        with self._own_changes():  # where the ends had come too near to each other, the last good place
+            probes.update_probe(line, moved.entry_ras_mm, moved.tip_ras_mm)
         if self._undo and any(s.node_id == line.GetID() and s.probe == moved for s in self._undo[-1][1]):
             self._undo.pop()  # a click without a drag
             return
-        with self._own_changes():  # where the ends had come too near to each other, the last good place
-            probes.update_probe(line, moved.entry_ras_mm, moved.tip_ras_mm)
         self._settle()
         self._on_change()
 
@@ -451,8 +444,9 @@ class ProbeEditing:
         scene = slicer.mrmlScene
         if self._is_own or scene.IsClosing() or scene.IsBatchProcessing():
             return
-        if self._placing is not None and not scene.IsNodePresent(self._placing[0]):
-            self._end_placing()
+        if self._placing is not None and not scene.IsNodePresent(self._placing.line):
+            self._placing.end()
+            self._placing = None
         gone = [line for line in self._lines if not scene.IsNodePresent(line)]
         if gone:
             self._remember(f"delete {gone[0].GetName()}")
@@ -464,7 +458,7 @@ class ProbeEditing:
         """What follows a probe at each step of a drag."""
         if self._meshes is None:
             self._meshes = ZoneMeshes(self._probes)
-            self._zone_model().SetAndObservePolyData(self._meshes.data)
+            zone_model(self.case, self.lesion_id).SetAndObservePolyData(self._meshes.data)
         else:
             self._meshes.move(index, self._probes[index])
         if self._live is not None:
@@ -538,14 +532,7 @@ class ProbeEditing:
         line.SetDisplayVisibility(state.is_visible)
         plan_node = self.case.lesions[self.lesion_id].plan_node
         describe(line, Provenance("probe", inputs=() if plan_node is None else (plan_node,)))
-        self._file(line)
-
-    def _file(self, *members: Any) -> None:
-        """Mark nodes as the lesion's and keep them in its folder."""
-        folder = nodes.hierarchy_folder(self.case.lesions[self.lesion_id].name)
-        for node in members:
-            node.SetAttribute(LESION, self.lesion_id)
-            nodes.move_to_folder(node, folder)
+        self.case.own(self.lesion_id, line)
 
     def _drop(self, line: Any) -> None:
         self._forget(line)
@@ -599,46 +586,8 @@ class ProbeEditing:
             return
         for line, probe in zip(self._lines, self._probes, strict=True):
             self._write_attributes(line, probe)
-        surfaces.update_surface(self._zone_model(), zone_surface(self._probes))
-        self._write_plan(lesion.plan_node, lesion.plan)
-
-    def _write_plan(self, node: Any, before: Plan | None) -> None:
-        """Measure and write the plan; without what is needed for that, the old numbers are marked stale."""
-        if self._task is None:
-            if node is not None and not is_stale(node):
-                mark_stale(node, "the probes were changed and not measured yet")
-            return
-        plan = plan_by_hand(self._task, self._probes)
-        if before is not None:
-            plan = _with_bounds(plan, before)
-        lesion = self.case.lesions[self.lesion_id]
-        if node is None:
-            node = documents.add_document(plan.to_dict(), f"{lesion.name} plan", Provenance("plan"), schema="plan")
-            self._file(node)
-        else:
-            documents.update_document(node, plan.to_dict())
-        inputs = tuple(n for n in (self.case.volume, lesion.tumor_model, self.case.liver_model) if n is not None)
-        describe(node, Provenance("plan", source=BY_HAND, inputs=inputs))
-        for line in self._lines:
-            describe(line, Provenance("probe", inputs=(node,)))
-        describe(self._zone_model(), Provenance("planned_zone", inputs=(node,)))
-
-    def _zone_model(self) -> Any:
-        """The model of the planned zones, shown in 3D and as its cut in the slices."""
-        lesion = self.case.lesions[self.lesion_id]
-        model = lesion.planned_zone
-        if model is None:
-            model = nodes.create_node("vtkMRMLModelNode", f"{lesion.name} planned zone", Provenance("planned_zone"))
-            display = model.GetDisplayNode()
-            display.SetColor(term("planned_zone").color)
-            display.SetOpacity(PLANNED_ZONE_OPACITY)
-            display.SetBackfaceCulling(False)
-            self._file(model)
-        display = model.GetDisplayNode()
-        if not display.GetVisibility2D():
-            display.SetVisibility2D(True)
-            display.SetSliceIntersectionThickness(2)
-        return model
+        surfaces.update_surface(zone_model(self.case, self.lesion_id), zone_surface(self._probes))
+        write_plan(self.case, self.lesion_id, self._task, self._probes)
 
     # Pieces
 
@@ -676,52 +625,9 @@ class ProbeEditing:
         return found
 
     def _aimed(self, target: npt.ArrayLike, skin: npt.ArrayLike, device: str, setting: str) -> Probe:
-        return _aimed_at(self._setting(device, setting), target, skin, device)
+        return aimed_at(self._setting(device, setting), target, skin, device)
 
     def _longest_mm(self, probe: Probe) -> float:
         """The longest way that a probe of its device can go."""
         device = self.catalogue.get(probe.device)
         return DEFAULT_SHAFT_MM if device is None or device.shaft_length_mm is None else device.shaft_length_mm
-
-
-def _aimed_at(setting: ZoneSetting, target: npt.ArrayLike, skin: npt.ArrayLike, device: str) -> Probe:
-    """A probe from the skin with one zone whose center is the target; raises GeometryError where both are near."""
-    center, entry = np.asarray(target, np.float64), np.asarray(skin, np.float64)
-    length = float(np.linalg.norm(center - entry))
-    if not np.isfinite(length) or length < _SHORTEST_MM:
-        raise GeometryError(f"probe: target and skin are {length:.1f} mm apart; place them at different points")
-    along = (center - entry) / length
-    tip = center + setting.center_to_tip_mm * along
-    return Probe(_point(entry), _point(tip), (ablation_at_tip(setting, tip, along),), device)
-
-
-def _refitted(probe: Probe, setting: ZoneSetting, device: str) -> Probe:
-    """The probe with zones of another setting about the centers of its own ones, its tip where the deepest needs it."""
-    if not probe.ablations:
-        return _aimed_at(setting, probe.tip_ras_mm, probe.entry_ras_mm, device)
-    rows = tuple(
-        Ablation(setting.name, row.center_ras_mm, setting.short_axis_mm, setting.long_axis_mm)
-        for row in probe.ablations
-    )
-    entry = np.array(probe.entry_ras_mm)
-    deepest = max(float(np.subtract(row.center_ras_mm, entry) @ probe.direction) for row in rows)
-    return Probe(
-        probe.entry_ras_mm, _point(entry + (deepest + setting.center_to_tip_mm) * probe.direction), rows, device
-    )
-
-
-def _point(values: npt.NDArray[np.float64]) -> Point:
-    r, a, s = values.tolist()
-    return r, a, s
-
-
-def _with_bounds(plan: Plan, before: Plan) -> Plan:
-    """The plan with the bounds that an earlier one for the same target and device found."""
-    same = ("device", "margin_mm", "input_hashes")
-    if any(getattr(plan, name) != getattr(before, name) for name in same):
-        return plan
-    return replace(
-        plan,
-        lower_bound_punctures=before.lower_bound_punctures,
-        lower_bound_ablations=before.lower_bound_ablations,
-    )

@@ -23,29 +23,33 @@ def cells_of(row: ProbeRow) -> tuple[str, ...]:
         path_in_words(row.check),
         row.setting,
         f"{way.depth_from_skin_mm if row.check is None else row.check.length_mm:.0f}",
-        f"{in_plane} / {way.cranio_caudal_angle_deg:.0f}\u00b0",
+        f"{in_plane}/{way.cranio_caudal_angle_deg:.0f}\u00b0",
     )
 
 
 def path_in_words(check: PathCheck | None) -> str:
-    """The grade of a path with the nearest structure, short."""
+    """The grade of a path by its sign with the room to the nearest structure, short; the grade where there is none."""
     if check is None:
         return "not checked"
-    near = f", {check.nearest} {check.room_mm:+.0f} mm" if check.nearest else ""
-    return f"{GRADE_SYMBOLS[check.grade]} {check.grade}{near}"
+    words = f"{check.room_mm:+.0f} {check.nearest}" if check.nearest else check.grade
+    return f"{GRADE_SYMBOLS[check.grade]} {words}"
+
+
+def path_in_detail(check: PathCheck) -> str:
+    """The grade of a path, why, and how much liver lies before the lesion."""
+    why = list(check.reasons) or [check.explanations["room"]]
+    return f"{check.grade}: {'; '.join(why)}; {check.explanations['liver_before_lesion']}"
 
 
 def probe_in_words(row: ProbeRow, catalogue: Mapping[str, Device]) -> str:
-    """All of one probe: device, zones, angles, and why its path is as it is."""
+    """All of one probe, a line each: device and zones, angles, and why its path is as it is."""
     device = catalogue.get(row.probe.device)
-    parts = [f"{row.name}: {row.probe.device if device is None else device.model}"]
     zones = [f"{a.setting} ({a.short_axis_mm:.0f} x {a.long_axis_mm:.0f} mm)" for a in row.probe.ablations]
-    parts.append("; ".join(zones) or "no ablation")
-    parts.append(row.trajectory.angles_in_words)
+    model = row.probe.device if device is None else device.model
+    parts = [f"{row.name}: {model}, {'; '.join(zones) or 'no ablation'}", row.trajectory.angles_in_words]
     if row.check is not None:
-        why = list(row.check.reasons) or [row.check.explanations["room"]]
-        parts.append(f"{row.check.grade}: {'; '.join(why)}; {row.check.explanations['liver_before_lesion']}")
-    return ". ".join(part for part in parts if part) + "."
+        parts.append(path_in_detail(row.check))
+    return "\n".join(part[0].upper() + part[1:] for part in parts if part)
 
 
 def numbers_in_words(coverage: PlanCoverage | None, plan: Plan | None, margin_mm: float) -> str:
@@ -56,7 +60,7 @@ def numbers_in_words(coverage: PlanCoverage | None, plan: Plan | None, margin_mm
     words = [
         f"Tumor {100 * coverage.tumor_coverage_fraction:.1f} %, target {100 * coverage.target_coverage_fraction:.1f} %",
         "no margin can be told" if least is None else f"least margin {least:.1f} of {margin_mm:g} mm",
-        f"healthy liver {coverage.liver_lost_ml:.0f} mL",
+        f"healthy liver {coverage.liver_lost_ml:.0f} ml",
     ]
     if plan is not None and plan.lower_bound_punctures is not None:
         words.append(f"at least {plan.lower_bound_punctures} puncture(s) and {plan.lower_bound_ablations} ablation(s)")
@@ -83,4 +87,4 @@ def setting_in_words(setting: ZoneSetting) -> str:
 def source_in_words(setting: ZoneSetting) -> str:
     """Where a zone's size comes from and how sure it is."""
     kind = f" ({setting.tissue_kind})" if setting.tissue_kind else ""
-    return f"{setting.tissue}{kind}. {setting.source}. {setting.certainty}."
+    return f"Tissue: {setting.tissue}{kind}. Source: {setting.source}. How sure: {setting.certainty}."

@@ -64,7 +64,7 @@ def update_probe(node: Any, entry_ras_mm: npt.ArrayLike, tip_ras_mm: npt.ArrayLi
     """Move a probe."""
     ends = _ends(entry_ras_mm, tip_ras_mm, node.GetName())
     was_modifying = node.StartModify()
-    for index, point in enumerate(ends):
+    for index, point in zip(_end_indices(node), ends, strict=True):
         node.SetNthControlPointPosition(index, *point.tolist())
     node.EndModify(was_modifying)
 
@@ -76,9 +76,7 @@ def probe_ends(node: Any) -> npt.NDArray[np.float64]:
     """
     if node.GetNumberOfDefinedControlPoints() < 2:
         raise GeometryError(f"probe {node.GetName()}: place both ends of the line first (entry, then tip)")
-    labels = [node.GetNthControlPointLabel(index) for index in range(2)]
-    order = (1, 0) if labels == [TIP_LABEL, ENTRY_LABEL] else (0, 1)
-    return np.array([node.GetNthControlPointPosition(index) for index in order])
+    return np.array([node.GetNthControlPointPosition(index) for index in _end_indices(node)])
 
 
 def probe_ends_in_world(node: Any) -> npt.NDArray[np.float64]:
@@ -132,3 +130,9 @@ def style_line(node: Any) -> None:
     display.SetSliceProjection(True)
     display.SetSliceProjectionUseFiducialColor(True)
     display.SetSliceProjectionOpacity(0.9)
+
+
+def _end_indices(node: Any) -> tuple[int, int]:
+    """Which of a line's points is the entry, and which the tip."""
+    labels = [node.GetNthControlPointLabel(index) for index in range(2)]
+    return (1, 0) if labels == [TIP_LABEL, ENTRY_LABEL] else (0, 1)

@@ -19,7 +19,8 @@ from ..core.structures import Code, Structure, catalogue
 from . import segmentations
 from .cases import CaseScene
 from .lesion_drawing import without_others
-from .provenance import CONTENT_HASH, SOURCE
+from .provenance import CONTENT_HASH, ROLE, SOURCE
+from .sample_case import ANATOMY_ROLE
 from .terminology import kinds, term
 
 TUMOR = "tumor"
@@ -36,6 +37,12 @@ class SegmentMatch:
     name: str
     structure: str = ""
     reason: str = ""
+
+
+def other_segmentations() -> list[Any]:
+    """The segmentations of the scene that no case made: loaded or drawn ones, and the sample's anatomy."""
+    found = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node for node in found if node.GetAttribute(ROLE) in (None, "", ANATOMY_ROLE)]
 
 
 def match_segments(segmentation: Any) -> list[SegmentMatch]:

@@ -67,13 +67,6 @@ def kinds() -> tuple[str, ...]:
     return tuple(_terms())
 
 
-def kind_of(name: str) -> str:
-    """The kind that a mask's name such as "Portal vein" or "lungs" stands for; "tissue" where unknown."""
-    key = name.strip().lower().replace(" ", "_").replace("-", "_")
-    candidates = (key, key.removesuffix("s"), key.removesuffix("es"), key + "s")
-    return next((candidate for candidate in candidates if candidate in _terms()), "tissue")
-
-
 def load_terminology() -> None:
     """Offer our terminology in Slicer's selector; does nothing where it is already loaded."""
     logic = slicer.modules.terminologies.logic()

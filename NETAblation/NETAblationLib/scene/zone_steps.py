@@ -18,8 +18,9 @@ from ..core.lesions import LesionSegmentation, segment_lesion
 from ..core.progress import ProgressCallback, silent
 from . import documents, nodes, segmentations, transforms
 from .cases import CaseScene
+from .lesion_nodes import LesionNodes
 from .nodes import LESION
-from .provenance import ROLE, Provenance, describe, nodes_with_role
+from .provenance import ROLE, Provenance, nodes_with_role
 from .terminology import term
 
 ZONE_LINE_ROLE = "zone_line"
@@ -53,6 +54,17 @@ class ZoneInputs:
         return segment_lesion(self.image, self.line_ras_mm, kind="zone", liver=self.liver, progress=progress)
 
 
+def treated_lesions(case: CaseScene) -> list[LesionNodes]:
+    """The lesions that were treated, as far as is known: those with a plan or a zone; all where there are none."""
+    lesions = list(case.lesions.values())
+    return [lesion for lesion in lesions if lesion.plan_node is not None or lesion.zone_segment is not None] or lesions
+
+
+def lesions_without_zone(case: CaseScene) -> list[str]:
+    """The names of the lesions whose zone is not drawn yet: what was ablated there would drive the fusion."""
+    return [lesion.name for lesion in case.lesions.values() if lesion.zone_segment is None]
+
+
 def zone_line(lesion_id: str) -> Any:
     """The diameter line of a lesion's zone; None where there is none."""
     return next((node for node in nodes_with_role(ZONE_LINE_ROLE) if node.GetAttribute(LESION) == lesion_id), None)
@@ -75,20 +87,6 @@ def new_zone_line(case: CaseScene, lesion_id: str) -> Any:
     )
     _own_line(case, lesion_id, node)
     return node
-
-
-def adopt_zone_line(case: CaseScene, lesion_id: str, node: Any) -> None:
-    """Take a line that was drawn elsewhere as the diameter of a lesion's zone; it stays where it is seen."""
-    if node.GetNumberOfDefinedControlPoints() < 2:
-        raise InputError(f"{node.GetName()}: place both ends of the line first")
-    earlier = zone_line(lesion_id)
-    if earlier is not node:
-        nodes.remove_nodes(earlier)
-    ends = [node.GetNthControlPointPositionWorld(index) for index in range(2)]
-    describe(node, Provenance(ZONE_LINE_ROLE, "drawn by hand", inputs=(case.post_volume,)))
-    _own_line(case, lesion_id, node)
-    for index, end in enumerate(ends):
-        node.SetNthControlPointPositionWorld(index, *end)
 
 
 def apply_zone(case: CaseScene, inputs: ZoneInputs, result: LesionSegmentation) -> None:
@@ -121,16 +119,12 @@ class ZoneSource:
     name: str
 
 
-def zone_sources(case: CaseScene) -> list[ZoneSource]:
-    """The segments of all segmentations but the case's own."""
-    own = {node.GetID() for node in (case.before, case.after) if node is not None}
-    found = slicer.mrmlScene.GetNodesByClass("vtkMRMLSegmentationNode")
-    found.UnRegister(None)
-    others = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+def zone_sources() -> list[ZoneSource]:
+    """The segments of all segmentations that were loaded or drawn."""
     return [
         ZoneSource(node, segment_id, f"{node.GetName()}: {segmentations.segment_name(node, segment_id)}")
-        for node in others
-        if node.GetID() not in own and not node.GetAttribute(ROLE)
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if not node.GetAttribute(ROLE)
         for segment_id in segmentations.segment_ids(node)
     ]
 

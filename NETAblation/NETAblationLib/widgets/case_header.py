@@ -1,33 +1,72 @@
-"""The head of every panel: which case, which lesion; one choice for all panels, kept in the scene."""
+"""The head of every panel: the way to the other panels, which case, which lesion; kept in the scene."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ..scene.cases import CaseScene
 
 
 class CaseHeader:
-    """`widget` shows the case's name and the lesions to choose from; `onChosen` is called when another is chosen."""
+    """`widget` shows the panels, the case's name and the lesions to choose from.
 
-    def __init__(self, onChosen: Callable[[], None]) -> None:
-        """Build the widgets, without a case."""
+    `onChosen` is called when another lesion is chosen.
+    """
+
+    def __init__(self, onChosen: Callable[[], None], moduleName: str) -> None:
+        """Build the widgets of the panel of a module, without a case."""
         self._onChosen = onChosen
         self._isFilling = False
         self.widget = qt.QFrame()
-        layout = qt.QHBoxLayout(self.widget)
+        both = qt.QVBoxLayout(self.widget)
+        both.setContentsMargins(0, 0, 0, 0)
+        both.addWidget(self._panels(moduleName))
+        row = qt.QFrame()
+        both.addWidget(row)
+        layout = qt.QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
         self.caseLabel = qt.QLabel()
-        self.caseLabel.toolTip = _("The planning image of this case")
+        self.caseLabel.toolTip = _("The planning image of this case; it is chosen in Case")
         self.lesionBox = qt.QComboBox()
         self.lesionBox.toolTip = _("The lesion that all NET Ablation panels work on (Ctrl+Up, Ctrl+Down)")
         self.lesionBox.connect("currentIndexChanged(int)", self._choose)
         layout.addWidget(self.caseLabel, 1)
         layout.addWidget(qt.QLabel(_("Lesion:")))
         layout.addWidget(self.lesionBox, 1)
+
+    def _panels(self, moduleName: str) -> qt.QWidget:
+        """A row of buttons that open the panels; that of this one is pressed and off."""
+        row = qt.QFrame()
+        layout = qt.QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        titles = {
+            "NETAblation": (_("Case"), _("Images, steps, figures of all lesions, report")),
+            "NETAblationLesions": (_("Lesions"), _("Segment lesions, liver, vessels and organs at risk")),
+            "NETAblationProbes": (_("Probes"), _("Plan and place probes")),
+            "NETAblationMargins": (_("Margins"), _("Ablation zone, fusion, margin")),
+        }
+        self.moduleButtons = {}
+        for name, (title, toolTip) in titles.items():
+            button = qt.QPushButton(title)
+            button.toolTip = toolTip
+            button.checkable = True
+            button.checked = name == moduleName
+            button.enabled = name != moduleName
+            button.connect("clicked()", partial(self._open, button, name))
+            layout.addWidget(button)
+            self.moduleButtons[name] = button
+        return row
+
+    def _open(self, button: qt.QPushButton, name: str) -> None:
+        button.checked = False
+        if slicer.util.mainWindow() is not None:
+            slicer.util.selectModule(name)
 
     def show(self, case: CaseScene | None) -> None:
         """Show a case as it is now; without one, what to do."""
@@ -36,7 +75,7 @@ class CaseHeader:
             self.lesionBox.clear()
             self.lesionBox.enabled = False
             if case is None:
-                self.caseLabel.text = _("No case: choose a planning image in NET Ablation")
+                self.caseLabel.text = _("No case yet")
                 return
             self.caseLabel.text = case.volume.GetName() if case.volume is not None else _("Masks without an image")
             chosen = case.current_lesion

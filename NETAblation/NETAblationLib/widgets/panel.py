@@ -46,6 +46,8 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shortcuts: list[Any] = []
         self._watched: list[Any] = []
         self._isEditNoticed = True
+        #: Whether this module is the one that the user sees.
+        self.isShown = False
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # Slicer calls these
@@ -53,7 +55,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
-        self.header = CaseHeader(self.refreshSoon)
+        self.header = CaseHeader(self.refreshSoon, self.moduleName)
         self.layout.addWidget(self.header.widget)
         self.longWork = LongWork()
         self.layout.addWidget(self.longWork.widget)
@@ -93,12 +95,14 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
+        self.isShown = True
         self.initializeParameterNode()
         self._enableShortcuts(True)
         self.refreshNow()
 
     def exit(self) -> None:
         """Called each time the user opens another module."""
+        self.isShown = False
         self._enableShortcuts(False)
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
@@ -154,14 +158,22 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.header.show(case)
         self.refresh()
 
-    def allow(self, button: Any, toolTip: str, *reasons: str) -> None:
-        """Enable a button with what it does as its tool tip, or disable it with the first reason that is not empty."""
-        busy = LongWork.busyWith()
+    def allow(self, button: Any, toolTip: str, *reasons: str, evenWhileBusy: bool = False) -> None:
+        """Enable a button with what it does as its tool tip, or disable it with the first reason that is not empty.
+
+        Work that is under way is a reason, unless the button can be pressed `evenWhileBusy`.
+        """
+        busy = "" if evenWhileBusy else LongWork.busyWith()
         if busy:
             reasons = (*reasons, _("{work} is under way").format(work=busy))
         reason = next((text for text in reasons if text), "")
         button.enabled = not reason
         button.toolTip = _("{what}\nNot now: {reason}.").format(what=toolTip, reason=reason) if reason else toolTip
+
+    def say(self, label: Any, text: str) -> None:
+        """Show a text in a label, which takes no room while there is none."""
+        label.text = text
+        label.visible = text != ""
 
     @contextmanager
     def attempt(self, title: str, *, isSlow: bool = False) -> Iterator[None]:
@@ -170,10 +182,21 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             yield
         self.refreshSoon()
 
-    def startWork(self, title: str, work: Callable[[Any], Any], onDone: Callable[[Any], None]) -> None:
+    def startWork(
+        self,
+        title: str,
+        work: Callable[[Any], Any],
+        onDone: Callable[[Any], None],
+        onFail: Callable[[BaseException], None] | None = None,
+    ) -> None:
         """Run `work(progress)` beside the application and take its result; see :class:`.long_work.LongWork`."""
         with self.attempt(title):
-            self.longWork.start(title, work, onDone, onEnd=self.refreshSoon)
+            self.longWork.start(title, work, onDone, onEnd=self.refreshSoon, onFail=onFail)
+
+    def startSteps(self, title: str, steps: Any, onDone: Callable[[Any], None]) -> None:
+        """Run `steps` in the main thread, with time for the user between; see :class:`.long_work.LongWork`."""
+        with self.attempt(title):
+            self.longWork.startSteps(title, steps, onDone, onEnd=self.refreshSoon)
 
     def addShortcut(self, keys: str, function: Callable[[], None]) -> None:
         """A keyboard shortcut that works while this module is open."""

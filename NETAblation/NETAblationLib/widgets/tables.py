@@ -11,6 +11,9 @@ import qt
 #: Where a row keeps its key: in its first item.
 _KEY = qt.Qt.UserRole
 
+#: Height of a row and of the head, in pixels. User-set.
+_ROW_PIXELS = 26
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -20,6 +23,29 @@ class Cell:
     toolTip: str = ""
     color: tuple[float, float, float] | None = None
     isEditable: bool = False
+
+
+def setColumns(table: Any, titles: Sequence[str], wide: int, toolTips: Sequence[str] = ()) -> None:
+    """Give a table its columns: as wide as what they hold, but `wide`, which takes the room that is left."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    for column, toolTip in enumerate(toolTips):
+        table.horizontalHeaderItem(column).setToolTip(toolTip)
+    table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
+    table.wordWrap = False
+    header = table.horizontalHeader()
+    header.highlightSections = False
+    header.minimumHeight = header.maximumHeight = _ROW_PIXELS
+    for column in range(len(titles)):
+        isWide = column == wide
+        header.setSectionResizeMode(column, qt.QHeaderView.Stretch if isWide else qt.QHeaderView.ResizeToContents)
+
+
+def fitHeight(table: Any, least: int, most: int) -> None:
+    """Make a table of :func:`setColumns` as high as its rows, from `least` to `most` of them; more are scrolled to."""
+    rows = min(max(table.rowCount, least), most)
+    table.minimumHeight = table.maximumHeight = (rows + 1) * _ROW_PIXELS + 2 * table.frameWidth
 
 
 def fillTable(table: Any, keys: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
