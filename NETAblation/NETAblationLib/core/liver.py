@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from . import frames, images
 from .anatomy import distance_mm, largest_piece, pieces
-from .errors import ComputationError, GeometryError
+from .errors import GeometryError, NothingFoundError
 from .progress import ProgressCallback, silent
 from .torso import Torso
 
@@ -97,7 +97,7 @@ def segment_liver(
     `seeds_ras_mm` are up to three points (3,) in the liver; none are needed where lung is in the
     image or the liver is the largest even organ on the right. Raises ImageReadError for an image
     that is not 3D and sound, InputError for one that is no CT, GeometryError for seeds outside of
-    the body, ComputationError where nothing looks like a liver.
+    the body, NothingFoundError where nothing looks like a liver.
     """
     images.require_3d_finite(image, "image")
     seeds = _checked_seeds(seeds_ras_mm)
@@ -119,7 +119,7 @@ def segment_liver(
     mask = _on_image(torso.grid.image(field), image)
     volume = float(sitk.GetArrayViewFromImage(mask).sum() * np.prod(image.GetSpacing()) / 1000.0)
     if volume == 0:
-        raise ComputationError("no liver found: set a seed in the liver (R, A, S in mm)")
+        raise NothingFoundError("no liver found: set a seed in the liver (R, A, S in mm)")
     progress(1.0, "segmented")
     return LiverSegmentation(
         mask=mask,
@@ -175,7 +175,7 @@ def _even_piece(torso: Torso, smooth: FloatArray, candidates: BoolArray, seeds: 
         score *= np.bincount(labels.ravel(), weights=below_lung.ravel()) / np.maximum(sizes, 1)
     best = int(score.argmax())
     if score[best] * torso.voxel_ml < _LEAST_EVEN_ML:
-        raise ComputationError(
+        raise NothingFoundError(
             "no liver found: no large, evenly bright organ lies on the right below the lung; set a seed in the liver"
         )
     return labels == best
@@ -244,7 +244,7 @@ def _held_by(core: BoolArray, tissue: BoolArray) -> BoolArray:
     held = np.unique(labels[core])
     held = held[held > 0]
     if not len(held):
-        raise ComputationError("no liver found: what was found is too thin; set a seed in the liver")
+        raise NothingFoundError("no liver found: what was found is too thin; set a seed in the liver")
     thick = labels == held[int(sizes[held].argmax())]
     return ndimage.binary_fill_holes(largest_piece(tissue & (_distance_mm(thick) <= _GROW_BACK_MM)))
 
