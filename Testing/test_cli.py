@@ -356,6 +356,7 @@ def test_a_name_that_the_system_refuses_is_bad_input(files, tmp_path, capsys):
         ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "0"],
         ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "nan"],
         ["plan", "--image", "c", "--tumor", "t", "--liver", "l", "--obstacle", "bone", "--out", "p.json"],
+        ["demo", "--out", "folder", "--seed", "-1"],
         ["unknown"],
         [],
     ],

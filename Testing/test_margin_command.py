@@ -177,6 +177,8 @@ def test_documents_and_images_that_do_not_belong_are_refused_by_name(files, tmp_
     moved = read_image(files / "zone.nrrd")
     moved.SetOrigin([900.0, 0.0, 0.0])
     write_image(moved, tmp_path / "moved.nrrd")
+    for words in (["--vessels", tmp_path / "moved.nrrd"], ["--other", f"b={tmp_path / 'moved.nrrd'}"]):
+        assert "mm beside that of the tumor" in refused(capsys, *given, *words, "--json", out)
     for option in ("--image", "--post-image"):
         said = refused(capsys, *given, option, tmp_path / "moved.nrrd", "--json", out)
         assert "moved.nrrd" in said

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from ..core.margins import MarginResult
     from ..core.probes import Probe
 
+#: Masks of one patient's liver do not lie farther from each other than this, in mm. User-set.
+_OTHER_FRAME_MM = 400.0
+
 
 def add_margin(commands: Any) -> None:
     """Arguments of `margin`."""
@@ -124,6 +127,8 @@ def run_margin(options: argparse.Namespace) -> None:
     transform = None if options.transform is None else read_transform(options.transform)
     _require_seen(tumor, "tumor", image, options.image)
     _require_seen(zone, "zone", post_image, options.post_image)
+    for name, mask in {**others, **vessels}.items():
+        _require_near(tumor, name, mask)
     with progress_bar("margin", options) as progress:
         result = measure_margin(
             tumor,
@@ -195,6 +200,20 @@ def _require_seen(mask: sitk.Image, name: str, image: sitk.Image | None, path: P
     if image is not None and not is_inside(image, voxel_centers(mask)).any():
         raise GeometryError(
             f"{path}: the {name} lies outside of this image ({describe_grid(image)}): give the image of its frame"
+        )
+
+
+def _require_near(tumor: sitk.Image, name: str, mask: sitk.Image) -> None:
+    """Refuse, as GeometryError, a mask whose image lies so far from the tumor's that it is of another frame."""
+    import numpy as np
+
+    from ..core.frames import bounding_box_ras, describe_grid
+
+    (low, high), (other_low, other_high) = bounding_box_ras(tumor), bounding_box_ras(mask)
+    gap_mm = float(np.max([other_low - high, low - other_high]))
+    if gap_mm > _OTHER_FRAME_MM:
+        raise GeometryError(
+            f"{name}: its image lies {gap_mm:.0f} mm beside that of the tumor ({describe_grid(mask)}): check the frame"
         )
 
 
