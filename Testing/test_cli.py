@@ -324,6 +324,27 @@ def test_bad_input_is_one_line_and_code_2(files, tmp_path, capsys):
     assert not (tmp_path / "p.json").exists()
 
 
+def test_an_image_of_noise_is_bad_input(files, tmp_path, capsys):
+    """It says that there is no border in it, and writes nothing."""
+    noise = sitk.ReadImage(str(files["ct"]))
+    values = np.random.default_rng(5).normal(40, 15, noise.GetSize()[::-1]).astype(np.int16)
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(noise)
+    write_image(image, tmp_path / "noise.nrrd")
+    line, out = ["--line", "-40.2,-8.4,12.7", "-20.2,-8.4,12.7"], tmp_path / "out.nrrd"
+    assert "no lesion found" in refused(capsys, "segment", tmp_path / "noise.nrrd", *line, "--out", out)
+    words = ["vessels", tmp_path / "noise.nrrd", "--liver", files["liver"], "--out", out]
+    assert "vessel" in refused(capsys, *words)
+    assert not out.exists()
+
+
+def test_a_name_that_the_system_refuses_is_bad_input(files, tmp_path, capsys):
+    long = tmp_path / ("x" * 300 + ".nrrd")
+    line = ["--line", "-40.2,-8.4,12.7", "-20.2,-8.4,12.7"]
+    assert "File name too long" in refused(capsys, "segment", files["ct"], *line, "--out", long)
+    assert "File name too long" in refused(capsys, "margin", "--tumor", long, "--zone", files["zone"])
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -335,6 +356,7 @@ def test_bad_input_is_one_line_and_code_2(files, tmp_path, capsys):
         ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "0"],
         ["margin", "--tumor", "t.nrrd", "--zone", "z.nrrd", "--margin-mm", "nan"],
         ["plan", "--image", "c", "--tumor", "t", "--liver", "l", "--obstacle", "bone", "--out", "p.json"],
+        ["demo", "--out", "folder", "--seed", "-1"],
         ["unknown"],
         [],
     ],

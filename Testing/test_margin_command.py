@@ -145,3 +145,59 @@ def test_plan_proposes_probes_for_what_ablated_zones_leave(tmp_path, capsys):
     assert "with what is ablated already" in capsys.readouterr().err
     words = ["plan", *given, "--ablated-transform", tmp_path / "t.h5", "--out", tmp_path / "p.json"]
     assert cli.main([str(word) for word in words]) == 2
+
+
+def refused(capsys, *words) -> str:
+    """What is said of bad input: one line."""
+    capsys.readouterr()
+    assert cli.main([str(word) for word in words]) == 2, words
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    return said
+
+
+def test_documents_and_images_that_do_not_belong_are_refused_by_name(files, tmp_path, capsys):
+    out, given = tmp_path / "margin.json", ["margin", "--tumor", files / "tumor.nrrd", "--zone", files / "zone.nrrd"]
+    plan = json.loads((files / "plan.json").read_text())
+    far = json.loads((files / "plan.json").read_text())
+    for place in (far["probes"][0], far["probes"][0]["ablations"][0]):
+        for name in place:
+            if name.endswith("_ras_mm"):
+                place[name] = np.add(place[name], (90, 0, 0)).tolist()
+    small = json.loads((files / "plan.json").read_text())
+    small["probes"][0]["ablations"][0] |= {"short_axis_mm": 4.0, "long_axis_mm": 4.0}
+    shapeless = {**plan, "probes": [{**plan["probes"][0], "tip_ras_mm": [1, 2]}]}
+    for document, why in (
+        ({**plan, "schema_version": 99}, "schema_version 99"),
+        (shapeless, "tip of a probe"),
+        ({}, "no list of probes"),
+        (far, "no zone of it touches the tumor, the nearest ends 69 mm away"),
+    ):
+        (tmp_path / "plan.json").write_text(json.dumps(document))
+        said = refused(capsys, *given, "--plan", tmp_path / "plan.json", "--json", out)
+        assert f"{tmp_path / 'plan.json'}: " in said
+        assert why in said
+    (tmp_path / "plan.json").write_text(json.dumps(small))
+    run(*given, "--plan", tmp_path / "plan.json", "--json", tmp_path / "small.json")
+    for document, why in (
+        ({}, "fuse --json"),
+        (plan, "fuse --json"),
+        ({"schema_version": 1, "verdict": "good", "estimated_error_mm": "x"}, "an error of 'x' mm"),
+        ({"schema_version": 1, "verdict": "good", "lesion_error_mm": 5}, "lesion_error_mm"),
+    ):
+        (tmp_path / "fusion.json").write_text(json.dumps(document))
+        said = refused(capsys, *given, "--fusion", tmp_path / "fusion.json", "--json", out)
+        assert f"{tmp_path / 'fusion.json'}: " in said
+        assert why in said
+    other = files / "other.nrrd"
+    assert "given twice" in refused(capsys, *given, "--other", f"a={other}", f"a={other}", "--json", out)
+    moved = read_image(files / "zone.nrrd")
+    moved.SetOrigin([900.0, 0.0, 0.0])
+    write_image(moved, tmp_path / "moved.nrrd")
+    for words in (["--vessels", tmp_path / "moved.nrrd"], ["--other", f"b={tmp_path / 'moved.nrrd'}"]):
+        assert "mm beside that of the tumor" in refused(capsys, *given, *words, "--json", out)
+    for option in ("--image", "--post-image"):
+        said = refused(capsys, *given, option, tmp_path / "moved.nrrd", "--json", out)
+        assert "moved.nrrd" in said
+        assert "lies outside of this image" in said
+    assert not out.exists()

@@ -54,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("stopped; nothing was replaced", EXIT_FAILURE)
     except NETAblationError as error:
         return _fail(f"{error}", EXIT_FAILURE)
+    except OSError as error:
+        if options.debug:
+            raise
+        named = "" if error.filename is None else f"{error.filename}: "
+        return _fail(f"{named}{error.strerror or error}", EXIT_BAD_INPUT if named else EXIT_FAILURE)
     except KeyboardInterrupt:
         return _fail("stopped", EXIT_FAILURE)
     except Exception as error:

@@ -43,6 +43,14 @@ def test_the_liver_is_found_in_every_phase_without_a_click(patient, phase, least
     assert result.volume_ml == pytest.approx(_inside(exact).sum() * 0.008, rel=0.12)
 
 
+def test_a_large_zone_at_the_ribs_belongs_to_it():
+    """Half of the surface of this zone of 285 ml lies at the body's wall, not in the liver."""
+    treated = make_patient("small", 101)
+    zone = sitk.GetArrayFromImage(treated.lesions[0].zone_mask) > 0
+    found = sitk.GetArrayFromImage(segment_liver(treated.post).mask) > 0
+    assert found[zone].mean() > 0.9
+
+
 def test_metastases_belong_to_it_and_neighbors_do_not(patient, found):
     liver = _inside(found.mask)
     for lesion in patient.lesions:

@@ -14,11 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import Cancelled, InputError
+from ..core.errors import Cancelled, FormatError, InputError
 from ..core.progress import ProgressCallback
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+    from ..core.probes import Probe
 
 SCENE_SUFFIXES = (".mrb", ".mrml")
 
@@ -88,6 +90,26 @@ def file_and_label(path: Path) -> tuple[Path, int | None]:
     if colon and label.isdigit() and not path.exists():
         return Path(file), int(label)
     return path, None
+
+
+def plan_of(path: Path) -> tuple[tuple[Probe, ...], str]:
+    """The probes of a file that `plan` wrote, and the id of its device; raises FormatError, naming the file."""
+    from ..core.documents import read_json
+    from ..core.trajectories import probes_of_plan
+
+    document = read_json(path)
+    try:
+        return probes_of_plan(document)
+    except InputError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def by_name(pairs: Sequence[tuple[str, Path]], option: str) -> dict[str, Path]:
+    """Files by the names that the user gave them; refuses a name that stands twice."""
+    files = dict(pairs)
+    if len(files) < len(pairs):
+        raise InputError(f"{option}: a name is given twice; each needs a name of its own")
+    return files
 
 
 def require_places(inputs: Sequence[Path | None], *outputs: tuple[Path | None, Sequence[str]]) -> None:

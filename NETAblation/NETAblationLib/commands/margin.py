@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import FormatError, GeometryError
 from .command_line import (
     SCENE_SUFFIXES,
     add_command,
     as_notes,
+    by_name,
     file_and_label,
     in_mm,
     mask_of,
     mask_or_none,
     named_mask,
+    plan_of,
     positive,
     progress_bar,
     require_folder,
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
 
     from ..core.margin_uncertainty import MarginDistribution
     from ..core.margins import MarginResult
+    from ..core.probes import Probe
+
+#: Masks of one patient's liver do not lie farther from each other than this, in mm. User-set.
+_OTHER_FRAME_MM = 400.0
 
 
 def add_margin(commands: Any) -> None:
@@ -100,14 +108,12 @@ def add_margin(commands: Any) -> None:
 
 def run_margin(options: argparse.Namespace) -> None:
     """Margin of one tumor and its zone."""
-    from ..core.documents import read_json
     from ..core.images import read_image
     from ..core.margin_directions import direction_text
     from ..core.margins import in_doubt, measure_margin
     from ..core.plan_margin import margin_against_plan, plan_margin_text
     from ..core.remainder import rank_remainder
     from ..core.shell_vessels import vessels_in_shell, vessels_text
-    from ..core.trajectories import probes_of_plan
     from ..core.transform_files import read_transform
     from ..core.zone_union import lesions_of_zones, united_mask
 
@@ -115,16 +121,21 @@ def run_margin(options: argparse.Namespace) -> None:
     inputs += [options.plan, options.fusion, *options.vessels, *(path for _, path in options.other)]
     require_places(inputs, (options.json, ()), (options.scene, SCENE_SUFFIXES))
     require_folder(options.report)
-    fusion = {} if options.fusion is None else read_json(options.fusion)
+    other_files = by_name(options.other, "--other")
+    fusion = {} if options.fusion is None else _fusion_of(options.fusion)
     if options.registration_error_mm is None:
         options.registration_error_mm = _error_of(fusion)
-    planned = None if options.plan is None else probes_of_plan(read_json(options.plan))[0]
+    planned = None if options.plan is None else plan_of(options.plan)[0]
     tumor, zone = mask_of(options.tumor), united_mask([mask_of(path) for path in options.zone])
-    others = {name: mask_of(path) for name, path in options.other}
+    others = {name: mask_of(path) for name, path in other_files.items()}
     vessels = _vessels_of(options.vessels)
     liver = mask_or_none(options.liver)
     image, post_image = (None if path is None else read_image(path) for path in (options.image, options.post_image))
     transform = None if options.transform is None else read_transform(options.transform)
+    _require_seen(tumor, "tumor", image, options.image)
+    _require_seen(zone, "zone", post_image, options.post_image)
+    for name, mask in {**others, **vessels}.items():
+        _require_near(tumor, name, mask)
     with progress_bar("margin", options) as progress:
         result = measure_margin(
             tumor,
@@ -153,6 +164,7 @@ def run_margin(options: argparse.Namespace) -> None:
     compared = None
     if planned is not None:
         compared = margin_against_plan(result.surface, result.signed_margin_mm, planned, result.is_evaluable)
+        _require_plan_of(tumor, planned, float(compared.predicted_mm.max()), options.plan)
         document["against_plan"] = compared.to_dict()
     write_document(document, options.json)
     if options.scene is not None or options.report is not None:
@@ -187,6 +199,66 @@ def run_margin(options: argparse.Namespace) -> None:
             *as_notes(document.get("warnings", ())),
             *as_notes(notes),
         )
+
+
+def _require_seen(mask: sitk.Image, name: str, image: sitk.Image | None, path: Path) -> None:
+    """Refuse, as GeometryError, an image for scene and report in which nothing of the mask lies."""
+    from ..core.frames import describe_grid, is_inside, voxel_centers
+
+    if image is not None and not is_inside(image, voxel_centers(mask)).any():
+        raise GeometryError(
+            f"{path}: the {name} lies outside of this image ({describe_grid(image)}): give the image of its frame"
+        )
+
+
+def _require_near(tumor: sitk.Image, name: str, mask: sitk.Image) -> None:
+    """Refuse, as GeometryError, a mask whose image lies so far from the tumor's that it is of another frame."""
+    import numpy as np
+
+    from ..core.frames import bounding_box_ras, describe_grid
+
+    (low, high), (other_low, other_high) = bounding_box_ras(tumor), bounding_box_ras(mask)
+    gap_mm = float(np.max([other_low - high, low - other_high]))
+    if gap_mm > _OTHER_FRAME_MM:
+        raise GeometryError(
+            f"{name}: its image lies {gap_mm:.0f} mm beside that of the tumor ({describe_grid(mask)}): check the frame"
+        )
+
+
+def _require_plan_of(tumor: sitk.Image, probes: Sequence[Probe], deepest_mm: float, path: Path) -> None:
+    """Refuse, as GeometryError, a plan of which no zone reaches the tumor's surface (by `deepest_mm`) or lies in it."""
+    import numpy as np
+
+    from ..core.frames import ras_to_index
+
+    centers = np.array([ablation.center_ras_mm for probe in probes for ablation in probe.ablations])
+    index = np.round(ras_to_index(tumor, centers)).astype(int)
+    held = index[((index >= 0) & (index < tumor.GetSize())).all(axis=1)].tolist()
+    if deepest_mm < 0 and not any(tumor[tuple(voxel)] for voxel in held):
+        raise GeometryError(
+            f"{path}: no zone of it touches the tumor, the nearest ends {-deepest_mm:.0f} mm away: give the plan of "
+            "this tumor, in the frame of its mask"
+        )
+
+
+def _fusion_of(path: Path) -> dict[str, Any]:
+    """What `fuse --json` wrote; raises FormatError, naming the file, for another document."""
+    from ..core.documents import read_json
+    from ..core.fusion import SCHEMA_VERSION
+    from ..core.fusion_verdict import DOUBTFUL, GOOD, NOT_USABLE
+
+    document = read_json(path)
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION or document.get("verdict") not in (GOOD, DOUBTFUL, NOT_USABLE):
+        raise FormatError(
+            f"{path}: is not what `netablation fuse --json` of this release writes (schema_version {version!r}, "
+            f"verdict {document.get('verdict')!r}): fuse again"
+        )
+    near = document.get("lesion_error_mm", [])
+    for error in [document.get("estimated_error_mm"), *(near if isinstance(near, list) else ["lesion_error_mm"])]:
+        if error is not None and not (isinstance(error, int | float) and math.isfinite(error) and error >= 0):
+            raise FormatError(f"{path}: an error of {error!r} mm is not a number of at least 0: fuse again")
+    return document
 
 
 def _error_of(fusion: Mapping[str, Any]) -> float | None:

@@ -16,6 +16,7 @@ from .command_line import (
     cancelled_by_interrupt,
     in_mm,
     mask_of,
+    plan_of,
     positive,
     progress_bar,
     require_places,
@@ -191,10 +192,7 @@ def _locked(text: str) -> tuple[Path, tuple[int, ...]]:
 
 def _probes_of(path: Path, numbers: Sequence[int]) -> list[Probe]:
     """The probes of a plan, or those of some numbers from 1, each with its device."""
-    from ..core.documents import read_json
-    from ..core.trajectories import probes_of_plan
-
-    probes, device = probes_of_plan(read_json(path))
+    probes, device = plan_of(path)
     for number in numbers:
         if not 1 <= number <= len(probes):
             raise InputError(f"--lock: {path} has probes 1 to {len(probes)}, none of number {number}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.access_rules import LIMITS
 from ..core.errors import InputError
-from .command_line import mask_of, named_mask, positive
+from .command_line import by_name, mask_of, named_mask, positive
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -83,7 +83,7 @@ def add_device_files(parser: argparse.ArgumentParser) -> None:
 
 def input_files(options: argparse.Namespace) -> list[Path | None]:
     """All files that the options name; raises InputError, before any is read, where they do not fit each other."""
-    named = [*_by_name(options.obstacle, "--obstacle").values(), *_by_name(options.no_go, "--no-go").values()]
+    named = [*by_name(options.obstacle, "--obstacle").values(), *by_name(options.no_go, "--no-go").values()]
     if options.structure_names is not None and options.structures is None:
         raise InputError("--structure-names: names the labels of --structures, which is missing")
     others = [options.structures, options.structure_names, options.lobes, *options.device_file]
@@ -116,13 +116,6 @@ def read_inputs(options: argparse.Namespace) -> PlanningInputs:
     no_go = {name: mask_of(path) for name, path in options.no_go}
     obstacles, notes = _with_structures(options, {name: mask_of(path) for name, path in options.obstacle}, image)
     return PlanningInputs(image, tumor, liver, obstacles, no_go, _lobes(options.lobes, obstacles), tuple(notes))
-
-
-def _by_name(pairs: list[tuple[str, Path]], option: str) -> dict[str, Path]:
-    files = dict(pairs)
-    if len(files) < len(pairs):
-        raise InputError(f"{option}: a name is given twice; each needs a name of its own")
-    return files
 
 
 def _with_structures(

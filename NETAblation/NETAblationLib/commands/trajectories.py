@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .command_line import add_command, as_notes, positive, require_places, say, write_document
+from .command_line import add_command, as_notes, plan_of, positive, require_places, say, write_document
 from .planning_inputs import add_device_files
 
 
@@ -36,9 +36,8 @@ def add_trajectories(commands: Any) -> None:
 def run_trajectories(options: argparse.Namespace) -> None:
     """Measure the trajectories of a plan and give them out."""
     from ..core.devices import load_catalogue
-    from ..core.documents import read_json
     from ..core.navigation import parse_address, send_trajectories
-    from ..core.trajectories import SPACING_RANGE_MM, pair_warnings, probe_pairs, probes_of_plan, trajectories_of
+    from ..core.trajectories import SPACING_RANGE_MM, pair_warnings, probe_pairs, trajectories_of
     from ..core.trajectory_files import MARKUPS_SUFFIX, write_trajectories_csv, write_trajectories_markups
 
     require_places(
@@ -49,7 +48,7 @@ def run_trajectories(options: argparse.Namespace) -> None:
     )
     address = None if options.igtl is None else parse_address(options.igtl)
     least, most = options.spacing_mm or SPACING_RANGE_MM
-    probes, device = probes_of_plan(read_json(options.plan))
+    probes, device = plan_of(options.plan)
     trajectories = trajectories_of(
         probes,
         device=device,

@@ -38,5 +38,9 @@ class ComputationError(NETAblationError):
     """Sound input, but the method did not reach a usable result."""
 
 
+class NothingFoundError(InputError, ComputationError):
+    """A sound image that does not show what is looked for in it: noise, no contrast, another organ."""
+
+
 class Cancelled(NETAblationError):
     """The caller stopped the work; raised by the progress callback and passed through."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ComputationError
+from .errors import NothingFoundError
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -54,16 +54,18 @@ def fit(values: FloatArray, core: BoolArray, surroundings: BoolArray) -> Intensi
     """The model from voxels that are surely inside and from the surroundings.
 
     Inside counts the median; outside, where vessels and other organs stand beside the liver,
-    the mode (mean-shift) and the spread about it. Raises ComputationError where either is
+    the mode (mean-shift) and the spread about it. Raises NothingFoundError where either is
     empty or both are of one value.
     """
     inside, outside = values[core], values[surroundings]
     if len(inside) < 3 or len(outside) < 20:
-        raise ComputationError("no lesion found: too few voxels in or around the line to tell it from its surroundings")
+        raise NothingFoundError(
+            "no lesion found: too few voxels in or around the line to tell it from its surroundings"
+        )
     middle = float(np.median(inside))
     mode, spread = mode_and_spread(outside)
     if middle == mode:
-        raise ComputationError("no lesion found: the image has one and the same value inside and outside of the line")
+        raise NothingFoundError("no lesion found: the image has one and the same value inside and outside of the line")
     within = float(np.median(np.abs(inside - middle))) * _MAD_TO_SD
     floor = 1e-3 * abs(middle - mode)
     return IntensityModel(middle, mode, max(within, spread * 0.5, floor), max(spread, floor))

@@ -21,7 +21,7 @@ from scipy import ndimage
 from . import ellipsoid_fit, frames, images, intensity_models, shape_field
 from .clinical_rules import RULES
 from .diameters import axial_diameters_mm
-from .errors import ComputationError, FormatError, GeometryError, InputError
+from .errors import FormatError, GeometryError, InputError, NothingFoundError
 from .frames import Points
 from .intensity_models import IntensityModel
 from .line_grid import ImageCrop, LineGrid, carve
@@ -194,7 +194,7 @@ def segment_lesion(
     finite, not of 3 to 200 mm, not within the image or in air, for two lines that do not meet, for strokes
     outside the image or on both sides at once, and for a liver on another grid or
     away from the line, EmptyMaskError for an empty liver, ImageReadError for an image that is
-    not 3D and sound, ComputationError where nothing stands out along the line.
+    not 3D and sound, NothingFoundError where nothing stands out along the line.
     """
     _require_kind(kind)
     line = _checked_line(line_ras_mm)
@@ -217,7 +217,7 @@ def segment_lesion(
     warnings += _quality_warnings(scene, found, odds) + _border_warning(mask)
     voxels = int(sitk.GetArrayViewFromImage(mask).sum())
     if voxels == 0:
-        raise ComputationError("no lesion found: the voxels of the image are too coarse for what lies along the line")
+        raise NothingFoundError("no lesion found: the voxels of the image are too coarse for what lies along the line")
     long_axis, short_axis = axial_diameters_mm(mask)
     progress(1.0, "segmented")
     return LesionSegmentation(
@@ -417,7 +417,7 @@ def _first_model(
 
     They are the middle of the line or the whole ellipsoid about it: a flat lesion fills only the one,
     and one that enhances as a ring, as metastases do in the arterial phase, shows only in the other.
-    Of those that stand out, the one with more contrast. Raises ComputationError where neither can be fitted.
+    Of those that stand out, the one with more contrast. Raises NothingFoundError where neither can be fitted.
     """
     regions = (scene.core, scene.usable & (scene.radius < _WHOLE_FRACTION))
     fitted = [(_model_if_any(values, region, surroundings), region) for region in regions]
@@ -431,7 +431,7 @@ def _first_model(
 def _model_if_any(values: FloatArray, inside: BoolArray, surroundings: BoolArray) -> IntensityModel | None:
     try:
         return intensity_models.fit(values, inside, surroundings)
-    except ComputationError:
+    except NothingFoundError:
         return None
 
 
@@ -486,16 +486,16 @@ def _stands_out(scene: _Scene, model: IntensityModel, blur_mm: float, inside: Bo
 
 
 def _require_contrast(scene: _Scene, model: IntensityModel, blur_mm: float, inside: BoolArray) -> None:
-    """Raise ComputationError unless the region stands out."""
+    """Raise NothingFoundError unless the region stands out."""
     if not _stands_out(scene, model, blur_mm, inside):
-        raise ComputationError(
+        raise NothingFoundError(
             f"no {scene.kind} found: along the line the image has {model.inside:.1f}, around it {model.outside:.1f} "
             f"with noise of {model.outside_spread:.1f}: no sufficient contrast; draw the line on a phase that shows it"
         )
 
 
 def _require_lesion(scene: _Scene, found: _Fit, odds: FloatArray) -> None:
-    """Raise ComputationError unless one region about the line was found."""
+    """Raise NothingFoundError unless one region about the line was found."""
     inside = odds > 0
     _require_contrast(scene, found.model, found.blur_mm, inside)
     along = inside[
@@ -504,7 +504,7 @@ def _require_lesion(scene: _Scene, found: _Fit, odds: FloatArray) -> None:
     covered = along.any(axis=(1, 2)).sum() * scene.grid.spacing_mm / (2 * scene.grid.half_length_mm)
     share = float(inside.sum()) / max(float((scene.radius < 1).sum()), 1.0)
     if covered < 0.4 or share < 0.1:
-        raise ComputationError(
+        raise NothingFoundError(
             f"no {scene.kind} found: what stands out holds {100 * min(covered, 1):.0f} % of the line and "
             f"{100 * share:.0f} % of an ellipsoid about it: check that the line is its longest diameter"
         )

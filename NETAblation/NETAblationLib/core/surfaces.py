@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -390,8 +391,7 @@ def smooth_field(mask: sitk.Image, name: str = "mask") -> SmoothField:
         digest.update(repr([(s.start, s.stop) for s in box]).encode())
         digest.update(np.packbits(inside).tobytes())
         at_border = [(s.start == 0, s.stop == n) for s, n in zip(box, view.shape, strict=True)]
-        samples = subvoxel.sample_mask(inside, spacing, at_border, closed=True)
-        patches.append(_patch(samples, matrix @ _grid_matrix([s.start for s in box]), closed=True))
+        patches.append(_patch(inside, spacing, matrix @ _grid_matrix([s.start for s in box]), at_border, closed=True))
     return SmoothField(tuple(patches), count * voxel_ml, components, touches, digest.hexdigest())
 
 
@@ -428,8 +428,7 @@ def smooth_field_near(
         corners = _grid_matrix(lower.tolist(), (np.array(inside.shape) - 1).clip(1).tolist())
         patch = FieldPatch(np.full((2, 2, 2), -reach_mm, dtype=np.float32), matrix @ corners)
         return SmoothField((patch,), volume_ml, 1, False, digest.hexdigest())
-    samples = subvoxel.sample_mask(inside, spacing, [(True, True)] * 3, closed=False)
-    patch = _patch(samples, matrix @ _grid_matrix(lower.tolist()), closed=False)
+    patch = _patch(inside, spacing, matrix @ _grid_matrix(lower.tolist()), [(True, True)] * 3, closed=False)
     components = int(ndimage.label(inside, structure=_NEIGHBORS)[1])
     return SmoothField((patch,), volume_ml, components, False, digest.hexdigest())
 
@@ -459,9 +458,53 @@ def _grid_matrix(start_kji: Sequence[float], step_kji: Sequence[float] = (1.0, 1
     return matrix
 
 
-def _patch(samples: subvoxel.Samples, box_to_ras: FloatArray, *, closed: bool) -> FieldPatch:
+def _patch(
+    inside: BoolArray,
+    spacing_mm: FloatArray,
+    box_to_ras: FloatArray,
+    at_border: Sequence[tuple[bool, bool]],
+    *,
+    closed: bool,
+) -> FieldPatch:
+    """The field of a box of voxels, (K, J, I) as its spacing and borders, however its axes are stored.
+
+    What the solver finds depends a little on the corner where it starts and the order of the axes. So those
+    of a closed shape are taken from its voxels: flipped, permuted or turned, it has the same surface. Those
+    of a part of an organ are taken from the axes of the body, since there a voxel more must not change them.
+    """
+    axes, is_turned = _own_order(inside, spacing_mm) if closed else _axial_order(box_to_ras)
+    turned = [at for at in range(3) if is_turned[at]]
+    inside = np.ascontiguousarray(np.flip(inside.transpose(axes), tuple(turned)))
+    ends = [at_border[axis][::-1] if is_turned[at] else at_border[axis] for at, axis in enumerate(axes)]
+    to_stored = np.eye(4)[:, [*(2 - axis for axis in reversed(axes)), 3]]
+    for at in turned:
+        to_stored[:3, 3] += to_stored[:3, 2 - at] * (inside.shape[at] - 1)
+        to_stored[:3, 2 - at] *= -1.0
+    samples = subvoxel.sample_mask(inside, spacing_mm[axes], ends, closed=closed)
     values, start, step = subvoxel.solve(samples, closed=closed)
-    return FieldPatch(values, box_to_ras @ _grid_matrix(start.tolist(), step.tolist()))
+    return FieldPatch(values, box_to_ras @ to_stored @ _grid_matrix(start.tolist(), step.tolist()))
+
+
+def _own_order(inside: BoolArray, spacing_mm: FloatArray) -> tuple[list[int], list[bool]]:
+    """The axes from the longest voxel edge to the shortest, and those to turn so that most voxels come late.
+
+    Of axes with equal edges the one with fewer slices comes first, then the one with fewer voxels early on.
+    """
+    per_slice = [np.count_nonzero(inside, axis=tuple({0, 1, 2} - {axis})).tolist() for axis in range(3)]
+    is_turned = [counts > counts[::-1] for counts in per_slice]
+    edges = np.round(spacing_mm, 6).tolist()  # so that rounding decides no tie
+    axes = sorted(
+        range(3), key=lambda axis: (-edges[axis], len(per_slice[axis]), min(per_slice[axis], per_slice[axis][::-1]))
+    )
+    return axes, [is_turned[axis] for axis in axes]
+
+
+def _axial_order(index_to_ras: FloatArray) -> tuple[list[int], list[bool]]:
+    """The axes that run most along cranial, posterior and left, and which of them run the other way."""
+    along = index_to_ras[[2, 1, 0], 2::-1] * [[1.0], [-1.0], [-1.0]]
+    along = np.round(along / np.linalg.norm(along, axis=0), 6)  # so that rounding decides no tie
+    axes = max(permutations(range(3)), key=lambda order: sum(abs(along[at, axis]) for at, axis in enumerate(order)))
+    return list(axes), [bool(along[at, axis] < 0) for at, axis in enumerate(axes)]
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from .devices import Device
 from .errors import FormatError, GeometryError, InputError
+from .plans import SCHEMA_VERSION
 from .probes import Point, Probe
 from .shafts import closest_distances_mm, shaft_diameter_mm
 
@@ -229,6 +230,11 @@ def probes_of_plan(document: Mapping[str, Any]) -> tuple[tuple[Probe, ...], str]
     rows = document.get("probes") if isinstance(document, Mapping) else None
     if not isinstance(rows, list) or not rows:
         raise FormatError("plan: has no list of probes; give a document that `netablation plan` wrote")
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise FormatError(
+            f"plan: schema_version {document.get('schema_version')!r} is not the one this release reads "
+            f"({SCHEMA_VERSION}): plan again"
+        )
     return tuple(Probe.from_dict(row) for row in rows), str(document.get("device", ""))
 
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from . import frames
 from .anatomy import distance_mm
-from .errors import ComputationError, EmptyMaskError
+from .errors import EmptyMaskError, NothingFoundError
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
@@ -52,7 +52,7 @@ class VesselSearch:
 
 
 def search_vessels(image: sitk.Image, liver: sitk.Image) -> VesselSearch:
-    """Bring image and liver (a mask, 0 and 1) to a working grid; raises EmptyMaskError or ComputationError."""
+    """Bring image and liver (a mask, 0 and 1) to a working grid; raises EmptyMaskError or NothingFoundError."""
     grid = grid_about(liver, "liver")
     reference = grid.image(np.zeros(grid.shape, np.uint8))
     values = resampled(image, reference)
@@ -127,7 +127,7 @@ def _typical(values: FloatArray) -> tuple[float, float]:
         # Half of a normal distribution cut at two spreads lies within 0.6 of them.
         spread = float(np.median(np.abs(inner - middle))) / 0.6 if len(inner) else 0.0
     if not spread > 0:
-        raise ComputationError("vessels: the liver has the same value everywhere; no vessel can stand out")
+        raise NothingFoundError("vessels: the liver has the same value everywhere; no vessel can stand out")
     return middle, spread
 
 
@@ -147,7 +147,7 @@ def blood_contrast(search: VesselSearch) -> float:
     bright = search.domain & (search.contrast > _BRIGHT_SPREADS * search.spread)
     middle = ndimage.binary_erosion(bright)
     if middle.sum() * search.grid.spacing_mm**3 < 1000 * _LEAST_BRIGHT_ML:
-        raise ComputationError(
+        raise NothingFoundError(
             "no vessel stands out in the liver: an image with contrast in its vessels (portal phase) is needed"
         )
     return float(np.percentile(search.contrast[middle], _BLOOD_PERCENTILE))

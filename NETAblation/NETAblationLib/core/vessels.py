@@ -22,7 +22,7 @@ from . import frames, images, vessel_trees
 from .anatomy import distance_mm
 from .centerlines import Centerlines, VesselKind
 from .clinical_rules import RULES
-from .errors import ComputationError, GeometryError, InputError
+from .errors import GeometryError, InputError, NothingFoundError
 from .progress import ProgressCallback, silent
 from .vessel_radius import Profiles, running_median
 from .vessel_search import VesselSearch, blood_contrast, grid_about, resampled, search_vessels
@@ -135,7 +135,7 @@ def segment_vessels(
 
     `liver` is a mask on the grid of the image. `portal_ras_mm` and `hepatic_ras_mm` (3,) are places
     at the trunks, where they are not found by themselves. Raises InputError, GeometryError or
-    EmptyMaskError for input that cannot be used, ComputationError where no vessel stands out.
+    EmptyMaskError for input that cannot be used, NothingFoundError where no vessel stands out.
     """
     images.require_3d_finite(image, "image")
     frames.require_same_grid(image, liver, "image", "liver")
@@ -156,7 +156,7 @@ def segment_vessels(
     progress(0.8, "centerlines")
     lines = _centerlines(search, vessels, least_diameter_mm)
     if not len(lines):
-        raise ComputationError(
+        raise NothingFoundError(
             f"no vessel of {least_diameter_mm:g} mm or more found in the liver: the image may be unenhanced"
         )
     painted = _painted(image, search, lines, max(bloods.values()))
@@ -178,7 +178,7 @@ def centerlines_of_mask(mask: sitk.Image) -> Centerlines:
     """Centerlines of a vessel mask that the user has, with radius and, by its labels (:class:`VesselKind`), kind.
 
     Labels other than those of a kind are of unknown kind. Raises EmptyMaskError for an empty mask and
-    ComputationError for one too small to have a vessel in it.
+    NothingFoundError for one too small to have a vessel in it.
     """
     whole = _whole(mask)
     grid = grid_about(whole, "vessels")
@@ -189,7 +189,7 @@ def centerlines_of_mask(mask: sitk.Image) -> Centerlines:
     graph = VoxelGraph.of(inside, 1.0 / np.maximum(depth * spacing, 0.5) ** 2)
     branches = trace(graph, depth[inside], _LEAST_END_MM / spacing, round(_LEAST_PIECE_MM3 / spacing**3))
     if not branches:
-        raise ComputationError("vessels: the mask holds nothing as long and large as a vessel")
+        raise NothingFoundError("vessels: the mask holds nothing as long and large as a vessel")
     kept = [vessel for vessel in _measured_all(branches, share, 1.0, spacing) if not _is_bump(vessel, spacing)]
     parts = []
     for vessel in kept:
@@ -278,7 +278,7 @@ def _told_apart(
 ) -> tuple[list[_Vessel], dict[VesselKind, float], list[str]]:
     """Give each vessel its kind, and measure it again with the contrast of that kind's blood."""
     if not vessels:
-        raise ComputationError("no vessel found in the liver: what is bright in it is too small")
+        raise NothingFoundError("no vessel found in the liver: what is bright in it is too small")
     trunks = _trunks(search, vessels, named)
     warnings = [
         f"the trunk of the {name} was not found: its vessels are not told from others"
