@@ -52,6 +52,7 @@ class NETAblationMarginsParameterNode:
     squares - number of the checkerboard's squares along each axis
     preset - effort of the fusion
     marginMm - margin asked for
+    zoneShrinkagePercent - by which share of its length ablated tissue has contracted
     device - id of the device of the next probe; empty for the first of the catalogue
     """
 
@@ -59,6 +60,7 @@ class NETAblationMarginsParameterNode:
     squares: Annotated[int, WithinRange(2, 30)] = 8
     preset: str = fusion_steps.STANDARD
     marginMm: Annotated[float, WithinRange(1.0, 30.0)] = 5.0
+    zoneShrinkagePercent: Annotated[float, WithinRange(0.0, 50.0)] = 0.0
     device: str = ""
 
 
@@ -530,7 +532,9 @@ class NETAblationMarginsWidget(Panel):
         with self.attempt(_("The margin cannot be measured.")):
             self.endPointing()
             lesionId = self.lesionId
-            inputs = margin_steps.MarginInputs.of(self.case, lesionId, self.parameterNode.marginMm)
+            chosen = self.parameterNode
+            shrinkage = chosen.zoneShrinkagePercent / 100.0
+            inputs = margin_steps.MarginInputs.of(self.case, lesionId, chosen.marginMm, shrinkage)
             self.startWork(_("Margin"), inputs.measure, partial(self.onMeasured, lesionId))
 
     def onMeasured(self, lesionId, measured):

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from NETAblationLib.core.errors import GeometryError, InputError
-from NETAblationLib.core.fusion_images import blend_images, checkerboard, difference_image
+from NETAblationLib.core.fusion_images import checkerboard, difference_image
 
 WINDOW = (0.0, 200.0)
 
@@ -22,9 +22,8 @@ def values(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image)
 
 
-def test_blend_difference_and_window():
+def test_difference_and_window():
     fixed, moved = flat(50), flat(150)
-    assert values(blend_images(fixed, moved, WINDOW, share=0.25)) == pytest.approx(0.375)
     assert values(difference_image(fixed, moved, WINDOW)) == pytest.approx(0.5)
     assert values(difference_image(fixed, fixed, WINDOW)) == pytest.approx(0.0)
     assert values(difference_image(flat(-500), flat(3000), WINDOW)) == pytest.approx(1.0)
@@ -45,7 +44,5 @@ def test_what_does_not_fit_is_refused():
         checkerboard(flat(1), flat(1, (8, 8, 8)), WINDOW)
     with pytest.raises(InputError, match="does not rise"):
         difference_image(flat(1), flat(1), (5.0, 5.0))
-    with pytest.raises(InputError, match="share"):
-        blend_images(flat(1), flat(1), WINDOW, share=1.5)
     with pytest.raises(InputError, match="squares"):
         checkerboard(flat(1), flat(1), WINDOW, squares=1)

@@ -10,7 +10,7 @@ from NETAblationLib.core import frames
 from NETAblationLib.core.errors import EmptyMaskError, InputError
 from NETAblationLib.core.margins import measure_margin
 from NETAblationLib.core.surfaces import mask_surface
-from NETAblationLib.core.zone_union import lesions_of_zones, united_mask
+from NETAblationLib.core.zone_union import lesions_of_zones, touching_zones, united_mask
 from support.shapes import grid, half_space, intersection, mask_of, sphere, union
 
 IMAGE = grid((-22.0,) * 3, (22.0,) * 3, (1.0, 1.0, 1.0))
@@ -46,6 +46,20 @@ def test_overlapping_zones_count_once():
     # Two balls of radius 9 with centers 8 apart: both less the lens in which they overlap.
     lens = np.pi * (4 * 9 + 8) * (2 * 9 - 8) ** 2 / 12
     assert united.volume_ml * 1000 == pytest.approx(2 * 4 / 3 * np.pi * 9**3 - lens, rel=0.01)
+
+
+def test_zones_that_touch_are_found_also_through_each_other_and_on_other_grids():
+    fine = grid((-30.0, -20, -20), (60.0, 20, 20), (0.8, 0.9, 1.0))
+    own = mask_of(sphere((0, 0, 0), 9.0), IMAGE)
+    others = {
+        "far": mask_of(sphere((40, 0, 0), 9.0), fine),
+        "through": mask_of(sphere((22, 0, 0), 6.0), fine),
+        "apart": mask_of(sphere((0, 0, 16), 4.0), fine),
+        "next": mask_of(sphere((13, 0, 0), 5.0), fine),
+    }
+    assert touching_zones(own, others) == ["through", "next"]
+    assert touching_zones(own, {"apart": others["apart"], "through": others["through"]}) == []
+    assert touching_zones(own, {}) == []
 
 
 def test_lesions_under_one_zone_share_it_and_others_do_not():

@@ -399,6 +399,45 @@ def test_margin_of_the_case_is_that_of_its_masks(treated, motion, small_patient,
     assert provenance.is_stale(margin_steps.residual_node(lesion_id))
 
 
+def test_zones_that_touch_are_measured_as_one_and_what_changes_them_is_noticed(
+    treated, small_patient, masks, lesion_id
+):
+    case = treated
+    zone = sitk.GetArrayFromImage(masks["zone"])
+    cut = int(np.median(np.nonzero(zone)[0]))  # the zone was drawn as two, the halves under two lesions
+    halves = []
+    for part in (slice(cut, None), slice(None, cut)):
+        half = zone.copy()
+        half[part] = 0
+        halves.append(sitk.GetImageFromArray(half))
+        halves[-1].CopyInformation(masks["zone"])
+    other = case.add_lesion("L2", small_patient.lesions[-1].mask)
+    whole = margin_steps.MarginInputs.of(case, lesion_id).measure()
+    margin_steps.apply_margin(case, lesion_id, whole)
+    case.replace_zone(lesion_id, halves[0])
+    alone = margin_steps.MarginInputs.of(case, lesion_id).measure()
+    margin_steps.apply_margin(case, lesion_id, alone)
+    assert alone.result.residual_tumor_volume_ml > 0.2
+    assert margin_steps.margin_summary(case, lesion_id).stale == ""
+
+    case.replace_zone(other, halves[1])
+    assert "touches" in margin_steps.margin_summary(case, lesion_id).stale
+    joined = margin_steps.MarginInputs.of(case, lesion_id).measure()
+    margin_steps.apply_margin(case, lesion_id, joined)
+    assert joined.result.mam_mm == pytest.approx(whole.result.mam_mm, abs=0.3)
+    assert any(case.lesions[other].name in text for text in joined.result.warnings)
+    assert margin_steps.margin_summary(case, lesion_id).stale == ""
+    case.replace_zone(other, halves[0])
+    assert margin_steps.margin_summary(case, lesion_id).stale != ""
+
+
+def test_a_zone_that_contracted_is_enlarged(treated, lesion_id):
+    drawn = margin_steps.MarginInputs.of(treated, lesion_id, 5.0).measure().result
+    enlarged = margin_steps.MarginInputs.of(treated, lesion_id, 5.0, 0.1).measure().result
+    assert enlarged.mam_mm > drawn.mam_mm + 0.5
+    assert any("contracted" in text for text in enlarged.warnings)
+
+
 @pytest.fixture
 def slice_nodes(scene):
     """The nodes of two slice views, (slice, composite); singletons, which clearing the scene would keep."""

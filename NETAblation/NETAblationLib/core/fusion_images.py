@@ -1,4 +1,4 @@
-"""Two images in one: blended, as a checkerboard, and their difference, voxel by voxel.
+"""Two images in one: as a checkerboard, and their difference, voxel by voxel.
 
 Both images lie on one grid (:func:`~.resampling.resample_image` brings the moving one there) and are shown with one
 window, so that the results run from 0 (black) to 1 (white).
@@ -14,20 +14,6 @@ from .errors import InputError
 
 #: Squares of a checkerboard along each axis. User-set.
 SQUARES = 8
-
-
-def blend_images(
-    fixed: sitk.Image, moved: sitk.Image, window: tuple[float, float], *, share: float = 0.5
-) -> sitk.Image:
-    """`share` of the moved image over the fixed one, 0 to 1, float32.
-
-    Raises InputError for a share outside 0 to 1 or a window that does not rise, GeometryError for images on different
-    grids.
-    """
-    if not 0 <= share <= 1:
-        raise InputError(f"blend: a share of {share} is not from 0 to 1")
-    first, second = _windowed(fixed, moved, window)
-    return _like((1 - share) * first + share * second, fixed)
 
 
 def checkerboard(

@@ -55,6 +55,26 @@ def united_mask(masks: Sequence[sitk.Image], name: str = "zone") -> sitk.Image:
     return united
 
 
+def touching_zones(zone: sitk.Image, others: Mapping[str, sitk.Image]) -> list[str]:
+    """The names of the zones that a zone touches, one through the other too, in the order given.
+
+    All masks lie in one frame, on grids of their own; voxels that touch across an edge or a corner count. Raises as
+    `images.as_mask`.
+    """
+    group, left = [as_mask(zone, "zone")], {name: as_mask(mask, name) for name, mask in others.items()}
+    while met := [name for name, mask in left.items() if any(_do_touch(mask, member) for member in group)]:
+        group += [left.pop(name) for name in met]
+    return [name for name in others if name not in left]
+
+
+def _do_touch(first: sitk.Image, second: sitk.Image) -> bool:
+    """Whether a voxel center of the first mask lies in the second one, or in a voxel next to it."""
+    grown = ndimage.binary_dilation(np.pad(sitk.GetArrayViewFromImage(second), 1), structure=_NEIGHBORS)
+    index = np.rint(frames.ras_to_index(second, frames.voxel_centers(first))).astype(int)[:, ::-1] + 1
+    within = index[np.all((index >= 0) & (index < grown.shape), axis=1)]
+    return bool(grown[tuple(within.T)].any())
+
+
 def _common_grid(masks: Sequence[sitk.Image], fields: Sequence[SmoothField]) -> sitk.Image:
     """A grid around the surfaces of all, as fine as the finest mask, along the axes of the first."""
     axes = np.array(masks[0].GetDirection()).reshape(3, 3)

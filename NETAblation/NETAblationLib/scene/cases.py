@@ -12,7 +12,7 @@ model, so that a change of one lesion makes its own results stale and no other's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..core.margins import MarginResult
 from ..core.plans import Plan
 from ..core.probes import zone_surface
 from ..core.surfaces import mask_surface
+from ..core.zone_union import touching_zones
 from . import documents, nodes, points, probes, segmentations, storage, surfaces, transforms, volumes
 from .case_images import adopted_image, image_of, sampling_grid
 from .lesion_nodes import LesionNodes, members_by_lesion
@@ -205,6 +206,14 @@ class CaseScene:
         """The ablation zone of a lesion, in the frame after ablation, cut to its box; None where there is none."""
         segment_id = self._zone_segments().get(lesion_id)
         return None if segment_id is None else segmentations.segment_box(self.after, segment_id)
+
+    def zones_that_touch(self, lesion_id: str) -> dict[str, sitk.Image]:
+        """The zones, by their lesions' ids, that touch a lesion's zone, one through the other too; none without it."""
+        zone = self.zone_mask(lesion_id)
+        others = {
+            other: mask for other in self._zone_segments() if other != lesion_id and (mask := self.zone_mask(other))
+        }
+        return {} if zone is None else {name: others[name] for name in touching_zones(zone, others)}
 
     def structures(self) -> dict[str, sitk.Image]:
         """What else is segmented before ablation by kind, such as "portal_vein"; segments of one kind are united."""
@@ -424,6 +433,10 @@ class CaseScene:
             on_lattice = segmentations.on_lattice(self.after, zone)
             segmentations.update_segment(self.after, lesion.zone_segment, on_lattice)
         self._show_zone(self.lesions[lesion_id], zone)
+        for other in self.zones_that_touch(lesion_id):
+            margin = self.lesions[other].margin_node
+            if margin is not None and not is_stale(margin):
+                mark_stale(margin, f"the zone of {lesion.name} touches its zone")
 
     def _show_zone(self, lesion: LesionNodes, zone: sitk.Image) -> None:
         assert lesion.zone_segment is not None
@@ -476,13 +489,17 @@ class CaseScene:
         )
         self.own(lesion_id, exact, *lines, zone)
 
-    def replace_margin(self, lesion_id: str, result: MarginResult) -> None:
-        """Put a margin in the place of the lesion's: colored surface, place of the MAM and the exact numbers."""
+    def replace_margin(self, lesion_id: str, result: MarginResult, shares_zone_with: Sequence[str] = ()) -> None:
+        """Put a margin in the place of the lesion's: colored surface, place of the MAM and the exact numbers.
+
+        `shares_zone_with` are the ids of lesions whose zones were measured with this one's: it depends on them too.
+        """
         lesion = self.lesions[lesion_id]
         if result.surface is None:
             raise InputError(f"{lesion.name}: a margin read from a file has no surface to show; measure it again")
         self._remove(lesion_id, *_MARGIN_ROLES)
-        sources = (lesion.tumor_model, lesion.zone_model, self.liver_model, self.transform)
+        zones = [self.lesions[other].zone_model for other in shares_zone_with]
+        sources = (lesion.tumor_model, lesion.zone_model, *zones, self.liver_model, self.transform)
         inputs = tuple(node for node in sources if node is not None)
         exact = documents.add_document(
             result.to_dict(), f"{lesion.name} margin", Provenance("margin", inputs=inputs), schema="margin"

@@ -6,7 +6,7 @@ Computing (`MarginInputs.measure`) touches no node, so that it may run beside th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..core.margins import DEFAULT_MARGIN_MM, MarginResult, in_doubt, measure_ma
 from ..core.plan_margin import margin_against_plan, plan_margin_text
 from ..core.probes import Probe
 from ..core.progress import ProgressCallback, silent, span
+from ..core.zone_union import united_mask
 from . import documents, nodes, segmentations, surfaces
 from .cases import CaseScene
 from .fusion_steps import lesion_error_mm
@@ -61,11 +62,20 @@ class MarginInputs:
     registration_error_mm: float | None = None
     planned: Sequence[Probe] = ()
     fusion_verdict: str = ""
+    zone_shrinkage_fraction: float = 0.0
+    shares_zone_with: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, case: CaseScene, lesion_id: str, margin_mm: float = DEFAULT_MARGIN_MM) -> MarginInputs:
+    def of(
+        cls,
+        case: CaseScene,
+        lesion_id: str,
+        margin_mm: float = DEFAULT_MARGIN_MM,
+        zone_shrinkage_fraction: float = 0.0,
+    ) -> MarginInputs:
         """Take them out of a case, with the error that the fusion states near the lesion.
 
+        Zones of other lesions that touch this one's are united with it: together they are what was ablated.
         Raises InputError where something is missing; the message says what.
         """
         missing = missing_for_margin(case, lesion_id)
@@ -74,16 +84,19 @@ class MarginInputs:
         zone = case.zone_mask(lesion_id)
         assert zone is not None  # else it were missing
         error_mm = lesion_error_mm(case.fusion_document(), lesion_id)
+        shared = case.zones_that_touch(lesion_id)
         return cls(
             lesion_id,
             case.tumor_mask(lesion_id),
-            zone,
+            united_mask([zone, *shared.values()]),
             case.liver_mask(),
             case.fixed_to_moving(),
             margin_mm,
             error_mm if case.transform is not None else None,
             _fresh_plan(case, lesion_id),
             str((case.fusion_document() or {}).get("verdict", "")),
+            zone_shrinkage_fraction,
+            {other: case.lesions[other].name for other in shared},
         )
 
     def measure(self, progress: ProgressCallback = silent) -> MeasuredMargin:
@@ -95,9 +108,14 @@ class MarginInputs:
             fixed_to_moving=self.fixed_to_moving,
             margin_mm=self.margin_mm,
             registration_error_mm=self.registration_error_mm,
+            zone_shrinkage_fraction=self.zone_shrinkage_fraction,
             progress=span(progress, 0.0, _MEASURING),
         )
         result = in_doubt(result, self.fusion_verdict)
+        if self.shares_zone_with:
+            names = ", ".join(self.shares_zone_with.values())
+            note = f"the zones of {names} touch this lesion's: they were measured as one"
+            result = replace(result, warnings=(*result.warnings, note))
         progress(_MEASURING, "how sure it is")
         known = {} if self.registration_error_mm is None else {"registration_mm": self.registration_error_mm}
         assert result.surface is not None
@@ -116,16 +134,20 @@ class MarginInputs:
             compared = margin_against_plan(result.surface, result.signed_margin_mm, self.planned, result.is_evaluable)
             against_plan = compared.to_dict()
         progress(1.0, "done")
-        return MeasuredMargin(result, distribution, against_plan)
+        return MeasuredMargin(result, distribution, against_plan, tuple(self.shares_zone_with))
 
 
 @dataclass(frozen=True)
 class MeasuredMargin:
-    """A margin, with surfaces and masks, what the true one may be, and how it compares with the plan."""
+    """A margin, with surfaces and masks, what the true one may be, and how it compares with the plan.
+
+    `shares_zone_with` are the ids of the lesions whose zones were measured with this one's.
+    """
 
     result: MarginResult
     distribution: MarginDistribution
     against_plan: Mapping[str, Any] | None = None
+    shares_zone_with: tuple[str, ...] = ()
 
 
 def _fresh_plan(case: CaseScene, lesion_id: str) -> Sequence[Probe]:
@@ -154,7 +176,7 @@ def missing_for_margin(case: CaseScene | None, lesion_id: str) -> str:
 
 def apply_margin(case: CaseScene, lesion_id: str, measured: MeasuredMargin) -> None:
     """Put a margin into the case: the colored surface, the weakest place, the figures and what is not ablated."""
-    case.replace_margin(lesion_id, measured.result)
+    case.replace_margin(lesion_id, measured.result, measured.shares_zone_with)
     node = case.lesions[lesion_id].margin_node
     likely = measured.distribution
     document = {
