@@ -22,7 +22,7 @@ import SimpleITK as sitk
 from . import access, frames, plan_notes
 from .access import Surroundings
 from .access_rules import LIMITS
-from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims
+from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims, required_spheres
 from .coverage import PlanMeasure
 from .devices import Device
 from .drafts import Draft
@@ -455,6 +455,7 @@ def _bounds(task: Task, probes: Sequence[Probe], target_ml: float) -> Bounds | N
         max(s.long_axis_mm for s in settings),
         np.pi / 6.0 * largest / 1000.0,
         at_most=len(probes),
+        spheres=required_spheres(task.target),
     )
 
 
