@@ -71,6 +71,25 @@ def test_plans_made_in_one_survey_are_those_made_alone():
         assert (shared.predicted_mam_mm, shared.limitations) == (alone.predicted_mam_mm, alone.limitations)
 
 
+@pytest.mark.parametrize(
+    "stored", [lambda i: sitk.Flip(i, [True, False, True]), lambda i: sitk.PermuteAxes(i, [2, 0, 1])]
+)
+def test_a_task_is_the_same_to_the_last_digit_however_images_are_stored(stored):
+    image, liver, tumors, obstacles = images()
+    other = Survey.of(
+        stored(image),
+        stored(liver),
+        [stored(tumor) for tumor in tumors],
+        obstacles={"stomach": stored(*obstacles.values())},
+    )
+    plain = task_in(Survey.of(image, liver, tumors, obstacles=obstacles), tumors[1], device=MWA)
+    task = task_in(other, stored(tumors[1]), device=MWA)
+    for name in ("body", "liver", "tumor", "room_mm", "nearest", "lower_ras_mm"):
+        assert np.array_equal(getattr(task.surroundings, name), getattr(plain.surroundings, name)), name
+    assert np.array_equal(task.surroundings.skin.surface.points_ras_mm, plain.surroundings.skin.surface.points_ras_mm)
+    assert np.array_equal(task.target.surface.points_ras_mm, plain.target.surface.points_ras_mm)
+
+
 def test_a_survey_of_all_of_a_ct_serves_a_tumor_that_is_drawn_later():
     image, liver, tumors, obstacles = images()
     whole = Survey.of(image, liver, obstacles=obstacles)

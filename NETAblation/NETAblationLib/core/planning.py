@@ -27,7 +27,7 @@ from .coverage import PlanMeasure
 from .devices import Device
 from .drafts import Draft
 from .errors import Cancelled, InputError
-from .images import image_hash
+from .images import as_mask, image_hash
 from .lobes import Lobes
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
 from .path_checks import BLOCKED, PathCheck, check_path
@@ -280,7 +280,7 @@ def task_in(
         size_factor=size_factor,
         obstacles=survey.obstacles,
         locked=tuple(locked),
-        input_hashes={**survey.input_hashes, "tumor": image_hash(mask)},
+        input_hashes={**survey.input_hashes, "tumor": image_hash(as_mask(tumor, "tumor"))},
         is_robust=is_robust,
     )
 

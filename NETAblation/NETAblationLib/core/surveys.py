@@ -22,9 +22,13 @@ FloatArray = npt.NDArray[np.float64]
 _SLACK_MM = 5.0
 
 
+#: Digits of mm to which the origin of an image is rounded once it has been flipped: less than its own rounding.
+_ORIGIN_DIGITS = 6
+
+
 @dataclass(frozen=True)
 class Survey:
-    """A planning CT with liver and obstacles, as masks of 0 and 1, and what was found around them.
+    """A planning CT with liver and obstacles, as masks of 0 and 1, all upright, and what was found around them.
 
     `surroundings` have no tumor yet. `input_hashes` are those of the image and of all masks, by name. `region_ras_mm`
     are the lower and the upper corner of the region in which tumors can be planned for, None for all of the image.
@@ -64,12 +68,14 @@ class Survey:
         for name in ("image", "tumor", "liver"):
             if name in given:
                 raise InputError(f"obstacle '{name}': this name is taken; give it another")
-        known = [as_mask(tumor, "tumor") for tumor in tumors]
+        known = [_upright(as_mask(tumor, "tumor")) for tumor in tumors]
         masks = {"liver": as_mask(liver, "liver")}
         masks |= {name: as_mask(mask, f"obstacle '{name}'") for name, mask in given.items()}
         for name, mask in masks.items():
             _require_frame(image, mask, name)
         areas = {name: as_mask(mask, f"no-go area '{name}'") for name, mask in (no_go or {}).items()}
+        hashes = {name: image_hash(mask) for name, mask in {"image": image, **masks, **areas}.items()}
+        image, masks = _upright(image), {name: _upright(mask) for name, mask in masks.items()}
         surroundings = access.survey_all(
             image,
             masks["liver"],
@@ -80,12 +86,11 @@ class Survey:
             least_liver_mm=least_liver_mm,
             reach_mm=reach_mm,
         )
-        hashes = {name: image_hash(mask) for name, mask in {"image": image, **masks, **areas}.items()}
         region = None if reach_mm is None or not known else access.box_of(known, _SLACK_MM)
         return cls(image, masks["liver"], {name: masks[name] for name in given}, surroundings, hashes, region)
 
     def mask_of(self, tumor: sitk.Image) -> sitk.Image:
-        """A tumor as a mask of 0 and 1.
+        """A tumor as an upright mask of 0 and 1.
 
         Raises EmptyMaskError or GeometryError where it is empty or elsewhere, InputError where the surroundings of
         others were looked into.
@@ -99,7 +104,17 @@ class Survey:
             first, last = self.region_ras_mm
             if (lower < first).any() or (upper > last).any():
                 raise InputError("tumor: only the surroundings of other tumors were surveyed: survey those of this one")
-        return mask
+        return _upright(mask)
+
+
+def _upright(image: sitk.Image) -> sitk.Image:
+    """The same image with its voxels stored along L, P and S as nearly as they can be, none of them changed.
+
+    So a plan of several probes, of which others are as good, does not depend on how an image is stored.
+    """
+    stored = sitk.DICOMOrient(image, "LPS")
+    stored.SetOrigin(np.round(stored.GetOrigin(), _ORIGIN_DIGITS).tolist())
+    return stored
 
 
 def _require_frame(image: sitk.Image, mask: sitk.Image, name: str) -> None:
