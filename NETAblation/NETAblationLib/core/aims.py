@@ -36,6 +36,9 @@ _FURTHER_SHARES = (0.9, 1.0)
 _LEAKS, _LEAK_RESERVE_MM = 400, 0.01
 #: Spacing on which the seams between zones are looked for, in mm. User-set.
 _SEAM_SPACING_MM = 2.0
+#: How much more of the target than required a draft has to cover, since it is judged by fewer points than a plan is
+#: measured by. User-set.
+_SHARE_RESERVE = 0.001
 #: How deep a shell's points must lie in the zones to count as covered, in mm: they are discrete.
 _RESERVE_MM = 0.05
 #: Points of the tumor among which the deepest is looked for, and of a sphere about it; and what these may be wrong by
@@ -198,7 +201,7 @@ class Judge:
         tumor = float(covered[self.is_tumor].mean())
         share = float(covered[: self.volume_count].mean())
         margin = float(self.away_mm[~covered].min(initial=np.inf))
-        enough = tumor == 1.0 and share >= TARGET_SHARE and margin > self.least_mm
+        enough = tumor == 1.0 and share >= TARGET_SHARE + _SHARE_RESERVE and margin > self.least_mm
         return Verdict(tumor, share, min(margin, self.margin_mm), enough)
 
     def least_alone(self, zones: list[list[BoolArray]]) -> list[tuple[int, int]]:
