@@ -28,10 +28,11 @@ from .core.lesions import LesionSegmentation, segment_lesion
 from .core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from .core.margins import MarginResult, in_doubt, measure_margin
 from .core.phantom import DigitalPatient, PhantomLesion, make_patient
-from .core.planning import plan_probes
+from .core.planning import plans_of, task_in
 from .core.plans import Plan
 from .core.progress import ProgressCallback, silent, span
 from .core.report import LesionSection, render_report, write_report
+from .core.surveys import Survey
 
 SCHEMA_VERSION = 1
 
@@ -195,11 +196,14 @@ def _plan(
     device: Device,
     progress: ProgressCallback,
 ) -> list[Plan]:
-    plans = []
-    for number, (lesion, tumor) in enumerate(zip(patient.lesions, tumors, strict=True)):
-        part = span(progress, number / len(tumors), (number + 1) / len(tumors))
+    progress(0.0, "ways from the skin")
+    masks = [tumor.mask for tumor in tumors]
+    survey = Survey.of(patient.portal, liver, masks, obstacles=obstacles, reach_mm=device.shaft_length_mm)
+    plans: list[Plan] = []
+    for number, (lesion, mask) in enumerate(zip(patient.lesions, masks, strict=True), start=1):
+        part = span(progress, number / (len(masks) + 1), (number + 1) / (len(masks) + 1))
         part(0.0, f"probes for {lesion.name}")
-        plans.append(plan_probes(patient.portal, tumor.mask, liver, obstacles=obstacles, device=device, progress=part))
+        plans.extend(plans_of(task_in(survey, mask, device=device), 0, part))
     return plans
 
 

@@ -13,7 +13,7 @@ from NETAblationLib.core.fusion import fuse
 from NETAblationLib.core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from NETAblationLib.core.margins import measure_margin
 from NETAblationLib.core.phantom import make_patient
-from NETAblationLib.core.robustness import Errors as PlacementErrors
+from NETAblationLib.core.robust_draws import Errors as PlacementErrors
 from NETAblationLib.core.surfaces import FieldPatch, SmoothField, Surface, signed_distance_mm, smooth_field
 from support.shapes import Level, union, voxel_centers
 

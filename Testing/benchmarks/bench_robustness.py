@@ -13,7 +13,8 @@ from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.path_checks import check_path
 from NETAblationLib.core.planning import plan_probes
 from NETAblationLib.core.probes import Ablation, Probe, zone_surface
-from NETAblationLib.core.robustness import Errors, plan_robustness, robust_placement
+from NETAblationLib.core.robust_draws import Errors
+from NETAblationLib.core.robustness import plan_robustness, robust_placement
 from NETAblationLib.core.targets import Target
 from support.shapes import Level, ellipsoid, grid, mask_of, rotation, sphere
 from support.trunk import trunk

@@ -12,7 +12,8 @@ from scipy import stats
 from NETAblationLib.core.devices import ZoneSetting, load_catalogue
 from NETAblationLib.core.errors import GeometryError, InputError
 from NETAblationLib.core.probes import Ablation, Probe, ablation_at_tip
-from NETAblationLib.core.robustness import Chance, Errors, plan_robustness, robust_placement, shifted
+from NETAblationLib.core.robust_draws import Errors
+from NETAblationLib.core.robustness import Chance, plan_robustness, robust_placement, shifted
 from NETAblationLib.core.targets import Target
 from support.shapes import ellipsoid, grid, half_space, mask_of, sphere
 

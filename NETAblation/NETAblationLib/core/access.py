@@ -9,7 +9,7 @@ Villard/Baegert et al., Comput Aided Surg 2007;12:82.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -115,6 +115,31 @@ class Surroundings:
         return self.sample(self.known, points, 0.0) > 0.5
 
     @property
+    def grid(self) -> WorkingGrid:
+        """The grid of all arrays."""
+        r, a, s = self.lower_ras_mm.tolist()
+        return WorkingGrid((r, a, s), self.spacing_mm, self.body.shape)
+
+    def about(self, tumor: sitk.Image) -> Surroundings:
+        """The same surroundings with a tumor, given as a mask, in the place of the one until now, if any.
+
+        Raises GeometryError for one outside of the liver, InputError for one that an obstacle contains.
+        """
+        in_tumor = mask_on(tumor, self.grid)
+        if not in_tumor.any():  # so small that it lies between the nodes
+            in_tumor = _touched(tumor, self.grid)
+        _require_in_liver(in_tumor, self.liver >= 0.5)
+        for name, (found, _) in self.obstacles.items():
+            share = float(found[in_tumor].mean()) if in_tumor.any() else 0.0
+            if share > _MOST_SHARED and name not in (BONE, DENSE, LUNG, AIR):
+                raise InputError(
+                    f"obstacle '{name}': contains {100 * share:.0f} % of the tumor, so no probe could reach it; "
+                    "check both masks"
+                )
+        marked = in_tumor.astype(np.float32)
+        return replace(self, tumor=marked, liver=np.maximum(self.liver, marked))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The obstacles in the order of their numbers in `nearest`, which begin with 1."""
         return tuple(self.obstacles)
@@ -187,7 +212,7 @@ class Surroundings:
 
     def places_at(self, points: FloatArray) -> npt.NDArray[np.int64]:
         """The nearest point of the skin to each of the points (N, 3), by its number."""
-        return np.asarray(self._skin_tree.query(points)[1], dtype=np.int64)
+        return np.asarray(self.skin.tree.query(points)[1], dtype=np.int64)
 
     @cached_property
     def _codes(self) -> ByteArray:
@@ -224,10 +249,6 @@ class Surroundings:
         smooth[box] = ndimage.gaussian_filter(self.liver[box], _CAPSULE_MM / self.spacing_mm)
         return smooth
 
-    @cached_property
-    def _skin_tree(self) -> cKDTree:
-        return cKDTree(self.skin.surface.points_ras_mm)
-
 
 @dataclass(frozen=True)
 class Ways:
@@ -252,11 +273,41 @@ def survey(
     least_liver_mm: float = LIMITS["least_liver"].number,
     reach_mm: float | None = None,
 ) -> Surroundings:
+    """The surroundings of one tumor, as :func:`survey_all` finds them.
+
+    Raises GeometryError for a tumor outside of the liver, InputError for an obstacle that contains it, too.
+    """
+    _require_overlap("tumor", tumor, image)
+    around = survey_all(
+        image,
+        liver,
+        [tumor],
+        obstacles,
+        no_go=no_go,
+        lobes=lobes,
+        least_liver_mm=least_liver_mm,
+        reach_mm=reach_mm,
+    )
+    return around.about(tumor)
+
+
+def survey_all(
+    image: sitk.Image,
+    liver: sitk.Image,
+    tumors: Sequence[sitk.Image],
+    obstacles: Mapping[str, sitk.Image],
+    *,
+    no_go: Mapping[str, sitk.Image] | None = None,
+    lobes: Lobes | None = None,
+    least_liver_mm: float = LIMITS["least_liver"].number,
+    reach_mm: float | None = None,
+) -> Surroundings:
     """Find body, skin, air, bone and dense tissue in a CT and join them with the given obstacles.
 
-    All masks may lie on grids of their own; the tumor is part of the liver also where its mask
-    leaves it out. `no_go` are areas of the skin by name, as masks, where no probe may enter; `lobes` tell where a
-    path crosses from one to another. What lies farther than `reach_mm` from the tumor is left out, which is
+    The result has no tumor yet: :meth:`Surroundings.about` puts one in. All masks may lie on grids of their own; the
+    tumors are part of the liver also where its mask leaves them out, but for those that do not touch it. `no_go` are
+    areas of the skin by name, as masks, where no probe may enter; `lobes` tell where a
+    path crosses from one to another. What lies farther than `reach_mm` from every tumor is left out, which is
     faster: the length of the longest probe.
 
     A wall of 2.5 mm and more between skin and lung or bowel is found; at 2 mm and less the lung or bowel beneath
@@ -264,28 +315,26 @@ def survey(
 
     Of vessels (by their name) only the parts of 4 mm and more are obstacles: thinner branches run all through a liver.
 
-    Raises InputError for an image that is no CT of a body in HU, a name given to two things, or an obstacle that
-    contains the tumor; GeometryError for a tumor outside of the liver or a no-go area away from the skin.
+    Raises InputError for an image that is no CT of a body in HU or a name given to two things; GeometryError for
+    masks elsewhere or a no-go area away from the skin.
     """
     for name in obstacles:
         if name in (BONE, DENSE, LUNG, AIR):
             raise InputError(f"obstacle '{name}': this name is taken; give it another")
-    for name, mask in {"tumor": tumor, "liver": liver, **obstacles, **(no_go or {})}.items():
+    for name, mask in {"liver": liver, **obstacles, **(no_go or {})}.items():
         _require_overlap(name, mask, image)
-    if reach_mm is not None:
-        image = _slices_within(image, tumor, reach_mm + _CONTEXT_MM)
-    anatomy = find_obstacles(image, liver=liver, tumor=tumor, spacing_mm=_SPACING_MM, purpose="planning")
+    near = None if reach_mm is None or not tumors else box_of(tumors, reach_mm)
+    if near is not None:
+        image = _slices_within(image, near[0] - _CONTEXT_MM, near[1] + _CONTEXT_MM)
+    touching = [tumor for tumor in tumors if _touches(tumor, liver)]
+    anatomy = find_obstacles(image, liver=liver, tumors=touching, spacing_mm=_SPACING_MM, purpose="planning")
     whole = anatomy.grid
-    box = _region(anatomy, tumor, reach_mm)
+    box = _region(anatomy, near)
     grid = WorkingGrid(
         tuple((np.array(whole.first_ras_mm) + [whole.spacing_mm * side.start for side in box[::-1]]).tolist()),
         whole.spacing_mm,
         tuple(side.stop - side.start for side in box),
     )
-    in_tumor = mask_on(tumor, grid)
-    if not in_tumor.any():  # so small that it lies between the nodes
-        in_tumor = _touched(tumor, grid)
-    _require_in_liver(in_tumor, mask_on(liver, grid))
     layers = {
         BONE: (anatomy.bone[box], CLEARANCES["bone"].number),
         DENSE: (anatomy.dense[box], DENSE_CLEARANCE_MM),
@@ -294,14 +343,7 @@ def survey(
     }
     for name, given in obstacles.items():
         mask = wide_part(given, LIMITS["wide_vessel"].number) if is_vessel(name) else given
-        found = mask_on(mask, grid) | _touched(mask, grid)
-        share = float(found[in_tumor].mean()) if in_tumor.any() else 0.0
-        if share > _MOST_SHARED:
-            raise InputError(
-                f"obstacle '{name}': contains {100 * share:.0f} % of the tumor, so no probe could reach it; "
-                "check both masks"
-            )
-        layers[name] = (found, clearance_mm(name))
+        layers[name] = (mask_on(mask, grid) | _touched(mask, grid), clearance_mm(name))
     room, nearest = _room_mm(layers, grid.shape)
     skin, no_go_of = _with_no_go(anatomy.skin, no_go or {}, grid)
     return Surroundings(
@@ -310,7 +352,7 @@ def survey(
         anatomy.known[box].astype(np.float32),
         anatomy.body[box].astype(np.float32),
         anatomy.liver[box].astype(np.float32),
-        in_tumor.astype(np.float32),
+        np.zeros(grid.shape, dtype=np.float32),
         room,
         nearest,
         layers,
@@ -322,10 +364,15 @@ def survey(
     )
 
 
-def _slices_within(image: sitk.Image, tumor: sitk.Image, reach_mm: float) -> sitk.Image:
-    """The slices of an image that come within reach of the tumor."""
-    lower, upper = frames.bounding_box_ras(_cut_to_content(tumor))
-    corners = np.array(np.meshgrid(*zip(lower - reach_mm, upper + reach_mm, strict=True))).reshape(3, -1).T
+def box_of(tumors: Sequence[sitk.Image], reach_mm: float) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper corner (3,) of what comes within reach of the tumors."""
+    corners = np.array([frames.bounding_box_ras(_cut_to_content(tumor)) for tumor in tumors])
+    return corners[:, 0].min(axis=0) - reach_mm, corners[:, 1].max(axis=0) + reach_mm
+
+
+def _slices_within(image: sitk.Image, lower: FloatArray, upper: FloatArray) -> sitk.Image:
+    """The slices of an image that come within a box."""
+    corners = np.array(np.meshgrid(*zip(lower, upper, strict=True))).reshape(3, -1).T
     k = frames.ras_to_index(image, corners)[:, 2]
     first, last = max(0, int(np.floor(k.min()))), min(image.GetSize()[2], int(np.ceil(k.max())) + 1)
     return image[:, :, first:last] if last > first else image
@@ -338,17 +385,13 @@ def _cut_to_content(mask: sitk.Image) -> sitk.Image:
     return mask[i, j, k]
 
 
-def _region(anatomy: Anatomy, tumor: sitk.Image, reach_mm: float | None) -> tuple[slice, slice, slice]:
-    """The part of the anatomy's grid that holds the body, as far as it is within reach of the tumor."""
+def _region(anatomy: Anatomy, near: tuple[FloatArray, FloatArray] | None) -> tuple[slice, slice, slice]:
+    """The part of the anatomy's grid that holds the body, as far as it lies in a box."""
     grid = anatomy.grid
-    lower, upper = (
-        [side.start for side in _box_about(anatomy.body, 3)],
-        [side.stop for side in _box_about(anatomy.body, 3)],
-    )
-    if reach_mm is not None:
-        corners = np.array(frames.bounding_box_ras(_cut_to_content(tumor)))
-        reached = corners + np.array([[-reach_mm], [reach_mm]])
-        nodes = (reached - grid.first_ras_mm)[:, ::-1] / grid.spacing_mm
+    sides = _box_about(anatomy.body, 3)
+    lower, upper = [side.start for side in sides], [side.stop for side in sides]
+    if near is not None:
+        nodes = (np.array(near) - grid.first_ras_mm)[:, ::-1] / grid.spacing_mm
         lower = np.maximum(lower, np.floor(nodes[0]) - 3).astype(int).tolist()
         upper = np.minimum(upper, np.ceil(nodes[1]) + 4).astype(int).tolist()
     k, j, i = (slice(a, max(b, a + 1)) for a, b in zip(lower, upper, strict=True))
@@ -372,6 +415,14 @@ def _require_overlap(name: str, mask: sitk.Image, image: sitk.Image) -> None:
             f"{name}: lies beside the planning image ({frames.describe_grid(mask)}; {frames.describe_grid(image)}): "
             "check the frame of reference"
         )
+
+
+def _touches(tumor: sitk.Image, liver: sitk.Image) -> bool:
+    """Whether a tumor lies in the liver, or no farther from it than the nodes of the grid from each other."""
+    box = frames.bounding_box_ras(_cut_to_content(tumor))
+    grid = WorkingGrid.over(box[0] - _SPACING_MM, box[1] + _SPACING_MM, _SPACING_MM)
+    in_tumor = mask_on(tumor, grid) | _touched(tumor, grid)
+    return bool(mask_on(liver, grid)[ndimage.binary_dilation(in_tumor)].any())
 
 
 def _require_in_liver(tumor: BoolArray, liver: BoolArray) -> None:

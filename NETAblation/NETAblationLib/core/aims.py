@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from .access import directions
 from .drafts import Draft, Line, Place
+from .plan_bounds import Sphere
 from .probes import Probe, is_in_zone, united_zones
 from .targets import Target
 
@@ -34,8 +36,14 @@ _FURTHER_SHARES = (0.9, 1.0)
 _LEAKS, _LEAK_RESERVE_MM = 400, 0.01
 #: Spacing on which the seams between zones are looked for, in mm. User-set.
 _SEAM_SPACING_MM = 2.0
+#: How much more of the target than required a draft has to cover, since it is judged by fewer points than a plan is
+#: measured by. User-set.
+_SHARE_RESERVE = 0.001
 #: How deep a shell's points must lie in the zones to count as covered, in mm: they are discrete.
 _RESERVE_MM = 0.05
+#: Points of the tumor among which the deepest is looked for, and of a sphere about it; and what these may be wrong by
+#: in the share of the sphere that must be covered. User-set.
+_SPHERE_POINTS, _SHARE_SLACK = 2_000, 0.01
 #: How many times more than a point of the target it costs to leave out one that must be covered, and one of
 #: the margin's outer edge. User-set.
 _MUST_PRICE, _EDGE_PRICE = 100.0, 0.5
@@ -193,7 +201,7 @@ class Judge:
         tumor = float(covered[self.is_tumor].mean())
         share = float(covered[: self.volume_count].mean())
         margin = float(self.away_mm[~covered].min(initial=np.inf))
-        enough = tumor == 1.0 and share >= TARGET_SHARE and margin > self.least_mm
+        enough = tumor == 1.0 and share >= TARGET_SHARE + _SHARE_RESERVE and margin > self.least_mm
         return Verdict(tumor, share, min(margin, self.margin_mm), enough)
 
     def least_alone(self, zones: list[list[BoolArray]]) -> list[tuple[int, int]]:
@@ -205,6 +213,25 @@ class Judge:
     def missing(self, draft: Draft) -> FloatArray:
         """The points (M, 3) that must be covered and are not."""
         return self.points[~self.covered(draft) & (self.away_mm <= self.least_mm)]
+
+
+def required_spheres(target: Target, least_share: float = LEAST_MARGIN_SHARE) -> list[Sphere]:
+    """Spheres about the tumor's deepest point of which all, or a share of the area, must be covered.
+
+    One lies in the tumor. One is larger by the least margin: each of its points is that near to the tumor's surface,
+    and must be covered where the surface there can have a margin.
+    """
+    points, is_tumor, _ = target.points(_SPHERE_POINTS)
+    inside = points[is_tumor]
+    if not len(inside):
+        return []
+    depth_mm = target.surface.distance_mm(inside)
+    middle, radius_mm = inside[depth_mm.argmax()], float(depth_mm.max())
+    wider_mm = radius_mm + least_share * target.margin_mm
+    samples = middle + wider_mm * directions(_SPHERE_POINTS)
+    nearest = cKDTree(target.surface.points_ras_mm).query(samples)[1]
+    share = float((target.is_evaluable[nearest] | (target.tumor_field.evaluate(samples) < 0)).mean())
+    return [Sphere(radius_mm, 1.0), Sphere(wider_mm, share if share == 1.0 else max(0.0, share - _SHARE_SLACK))]
 
 
 def _shares(least_share: float) -> tuple[float, ...]:

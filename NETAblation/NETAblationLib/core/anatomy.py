@@ -7,6 +7,7 @@ measured (padding, the world outside of the image) is known as such: the body en
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -142,13 +143,13 @@ def find_obstacles(
     image: sitk.Image,
     *,
     liver: sitk.Image | None = None,
-    tumor: sitk.Image | None = None,
+    tumors: Sequence[sitk.Image] = (),
     spacing_mm: float = 2.0,
     purpose: str = "finding the anatomy",
 ) -> Anatomy:
     """Find body, lung, other air, bone, dense tissue and table in a CT in HU, of any orientation and slice thickness.
 
-    What lies in `liver`, with `tumor`, masks in the CT's frame on grids of their own if need be, is none of
+    What lies in `liver`, with `tumors`, masks in the CT's frame on grids of their own if need be, is none of
     the obstacles: gas of an ablation zone is not bowel, contrast in its vessels not bone. `spacing_mm` is that
     of the grid on which it works and answers. Raises ImageReadError for an image that is not 3D and sound,
     InputError, beginning with `purpose`, for one that is no CT of a body in HU.
@@ -164,7 +165,7 @@ def find_obstacles(
     tissue = hu > AIR_HU
     body = _body(tissue, hu, known, spacing_mm)
     in_liver = np.zeros(grid.shape, dtype=bool)
-    for mask in (liver, tumor):
+    for mask in (liver, *tumors):
         if mask is not None:
             in_liver |= mask_on(mask, grid)
     air = body & ~tissue

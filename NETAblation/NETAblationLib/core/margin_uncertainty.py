@@ -28,8 +28,9 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .errors import InputError
 from .margins import SHELLS_MM
-from .robustness import REGISTRATION_ERROR_MM, Chance
-from .robustness import Errors as PlacementErrors
+from .robust_draws import REGISTRATION_ERROR_MM
+from .robust_draws import Errors as PlacementErrors
+from .robustness import Chance
 from .surfaces import Surface, smooth_field_near
 
 FloatArray = npt.NDArray[np.float64]

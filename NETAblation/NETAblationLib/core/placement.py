@@ -43,6 +43,9 @@ DEFAULT_SHAFT_MM = 200.0
 
 #: Directions that are tried, of how many one zone is tried, the least cost is found, and the cover. User-set.
 _DIRECTIONS, _SINGLE_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 500, 8, 30, 3
+#: Where fewer directions than this are free to the tumor's middle, ways beside it are looked for: rings of so many
+#: lines, as shares of how far from a zone's middle its edge is. User-set.
+_FEW_DIRECTIONS, _RING_POINTS, _RING_SHARES = 8, 6, (0.25, 0.5)
 #: How much smaller zones count while lines are chosen, in mm, one after the other. User-set.
 _LINE_RESERVES_MM = (-1.5, -0.5, 0.7)
 #: The same once lines of several directions are chosen, each time with what the last draft left out. User-set.
@@ -232,16 +235,14 @@ class Search:
     def _free_directions(self) -> FloatArray:
         """Unit vectors (N, 3) from skin to tumor along which it can be reached, the best first."""
         center = self.target.center_ras_mm
-        radius = 0.5 * np.ptp(self.target.surface.points_ras_mm, axis=0).min()
-        scored = []
-        for direction in access.directions(_DIRECTIONS):
-            beside = across(direction) * 0.5 * radius
-            bases = center + np.vstack([np.zeros(3), beside, -beside])
-            ways = access.follow(self.surroundings, bases, direction, np.array([0.0]), self.longest_mm)
-            free = ways.is_free[:, 0]
-            if free.any():
-                cost = self.way_cost(direction, float(np.nanmin(ways.entry_mm)))
-                scored.append((cost - float(free.sum()), direction))
+        radius = 0.5 * float(np.ptp(self.target.surface.points_ras_mm, axis=0).min())
+        lines = np.array([[0.0, 0.0], [0.5 * radius, 0.0], [-0.5 * radius, 0.0]])
+        scored = self._scored_directions(lines)
+        if len(scored) < _FEW_DIRECTIONS:
+            # A vessel at the tumor, say, keeps probes from its middle: they may pass beside it.
+            reach = 0.5 * self.settings[-1].short_axis_mm
+            rings = [share * reach * _ring() for share in _RING_SHARES]
+            scored = self._scored_directions(np.concatenate([lines, *rings]))
         if not scored:
             raise access.explain_blocked(self.surroundings, center, self.longest_mm)
         scored.sort(key=lambda entry: entry[0])
@@ -250,28 +251,56 @@ class Search:
         best.sort(key=lambda entry: entry[0])
         return np.array([direction for _, direction in [*best, *scored[_RATED_DIRECTIONS:]]])
 
+    def _scored_directions(self, beside_mm: FloatArray) -> list[tuple[float, FloatArray]]:
+        """Directions of which one of the lines `beside_mm` (L, 2) of the tumor's middle is free, each with its cost."""
+        scored = []
+        for direction in access.directions(_DIRECTIONS):
+            bases = self.target.center_ras_mm + beside_mm @ across(direction)
+            ways = access.follow(self.surroundings, bases, direction, np.array([0.0]), self.longest_mm)
+            free = ways.is_free[:, 0]
+            if free.any():
+                cost = self.way_cost(direction, float(np.nanmin(ways.entry_mm)))
+                scored.append((cost - float(free.sum()), direction))
+        return scored
+
     def _take_single(self, directions: FloatArray) -> bool:
-        """Whether one zone is enough: the smallest that gives all of the margin, if any does."""
+        """Whether one zone is enough: the smallest that gives all of the margin, if any does.
+
+        Its probe passes through the middle of what must be covered, or beside it where no such way does.
+        """
         must = self.aims.must
         if not len(must):
             return False
         middle = 0.5 * (must.min(axis=0) + must.max(axis=0))
-        for setting in self.settings:
-            for direction in directions[:_SINGLE_DIRECTIONS]:
-                along = must @ direction
-                beside = must @ across(direction).T
-                if np.ptp(along) > setting.long_axis_mm or np.ptp(beside, axis=0).max() > setting.short_axis_mm:
-                    continue
-                line = self._freed(Line(middle, direction, 0.0), setting.center_to_tip_mm)
-                if line is None:
-                    continue
-                draft = self._deepened(Draft((line,), (((0.0, setting),),)), must, iterations=15)
-                verdict = self._take(draft)
-                if verdict is not None and verdict.is_enough:
-                    if verdict.margin_mm >= self.target.margin_mm:
-                        return True
-                    break  # another direction would hardly give more
-        return self.best is not None and self.best.verdict.is_enough
+        for is_beside in (False, True):
+            for setting in self.settings:
+                for direction in directions[:_SINGLE_DIRECTIONS]:
+                    along = must @ direction
+                    wide_mm = float(np.ptp(must @ across(direction).T, axis=0).max())
+                    if np.ptp(along) > setting.long_axis_mm or wide_mm > setting.short_axis_mm:
+                        continue
+                    away_mm = 0.5 * (setting.short_axis_mm - wide_mm) if is_beside else 0.0
+                    line = self._freed_beside(middle, direction, away_mm, setting.center_to_tip_mm)
+                    if line is None:
+                        continue
+                    draft = self._deepened(Draft((line,), (((0.0, setting),),)), must, iterations=15)
+                    verdict = self._take(draft)
+                    if verdict is not None and verdict.is_enough:
+                        if verdict.margin_mm >= self.target.margin_mm:
+                            return True
+                        break  # another direction would hardly give more
+            if self.best is not None:
+                return self.best.verdict.is_enough
+        return False
+
+    def _freed_beside(self, middle: FloatArray, direction: FloatArray, away_mm: float, at_mm: float) -> Line | None:
+        """A line through a point, or up to so far beside it, that is free with its tip `at_mm` ahead; else None."""
+        beside = np.concatenate([part * away_mm * _ring() for part in (0.5, 1.0)]) if away_mm > 0 else np.zeros((1, 2))
+        for base in middle + beside @ across(direction):
+            line = self._freed(Line(base, direction, 0.0), at_mm)
+            if line is not None:
+                return line
+        return None
 
     def _ranked(self, directions: FloatArray, progress: ProgressCallback) -> list[FloatArray]:
         """The best directions, those first whose cover may cost least."""
@@ -548,6 +577,12 @@ class Search:
                     draft, zones[number][m] = trial, zone
                     break
         return draft
+
+
+def _ring() -> FloatArray:
+    """Points (N, 2) on a circle of radius 1."""
+    angle = 2.0 * np.pi * np.arange(_RING_POINTS) / _RING_POINTS
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _size(setting: ZoneSetting) -> float:

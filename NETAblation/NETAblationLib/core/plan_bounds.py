@@ -2,17 +2,20 @@
 
 Every ablation along a probe, whatever its place, lies in a tube about the probe as wide as the widest zone.
 Two bounds follow. For parallel probes of one direction, discs have to cover the shadow of what must be
-covered: the fewest of a lattice, each widened by how far any disc is from the lattice's, by integer programming. For
-probes in any direction: if no tube holds more than a share w of points that must be covered, at least 1 / w
-probes are needed. The largest share over all lines is bounded by branch and bound: cells of directions and
-offsets are split until enough is known, and each is judged by a tube widened by all that its lines differ. In the
-same way balls bound the ablations, beside the volume that they have to fill. Both hold for free lines and
-for others; the second is the weaker one, since it is a bound of fractions of probes (the dual of the set cover,
-Chvatal, Math Oper Res 1979;4:233).
+covered: the fewest, by integer programming. Of discs that hold the same points one is enough, and there is one with
+two of them on its rim (or one in its middle): so it is proved for all places of the discs. For
+probes in any direction: if no tube holds more than a share w of what must be covered, at least 1 / w
+probes are needed. Of a sphere that must be covered, the largest share in a tube is known from how far its axis is
+from the middle, whatever its direction. For points of any shape it is bounded by branch and bound: cells of directions
+and offsets are split until enough is known, and each is judged by a tube widened by all that its lines differ. In the
+same way balls bound the ablations, beside the volume that they have to fill. All hold for free lines and
+for others; those for any direction are the weaker ones, since they are bounds of fractions of probes (the dual of the
+set cover, Chvatal, Math Oper Res 1979;4:233).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +25,38 @@ from scipy import optimize, sparse
 from .drafts import across
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
-#: Points that carry weight in any direction and in a shadow, and cells that are looked at, at most. User-set.
-_POINTS, _SHADOW_POINTS, _CELLS = 160, 400, 60_000
+#: Points that carry weight in any direction, and cells that are looked at, at most. User-set.
+_POINTS, _CELLS = 160, 60_000
 #: Points of the volume of which a share is needed: so many that their number tells a hundredth. User-set.
 _VOLUME_POINTS = 600
-#: Pitch of the lattice of discs as a share of their radius, and nodes of the search for the fewest. User-set.
-_DISC_PITCH, _NODES = 0.1, 2_000
+#: Points of a shadow that discs are found for at first: on its outline, where discs are short first, and spread in it.
+#: User-set.
+_OUTLINE_POINTS, _SHADOW_POINTS = 72, 32
+#: Points of a shadow at most, and those added at once, as far apart as this share of a disc's radius; nodes of the
+#: search for the fewest. User-set.
+_MOST_SHADOW_POINTS, _MORE_POINTS, _MORE_APART, _NODES = 140, 12, 0.2, 2_000
+#: Discs that all others are compared with first. User-set.
+_COMPARED = 200
+#: How much larger discs count than they are, in mm, so that rounding loses no point on a rim.
+_RIM_MM = 1e-6
+#: Step in mm in which a tube is moved away from the middle of a sphere, and rings of the sphere that it is judged by.
+_SPHERE_STEP_MM, _SPHERE_RINGS = 0.1, 2_000
+#: What the rings may be wrong by, as a share of the result.
+_SPHERE_SLACK = 1e-3
 #: Cells that are split at once. User-set.
 _BATCH = 512
 #: Cells on a side of each face of the half cube of directions, and of the square of offsets, at the start. User-set.
 _FACE_CELLS, _OFFSET_CELLS = 4, 6
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """A sphere of which a share of the area must be covered: `radius_mm`, and that share."""
+
+    radius_mm: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -57,13 +81,14 @@ def least_needed(
     longest_mm: float,
     largest_ml: float,
     at_most: int,
+    spheres: Sequence[Sphere] = (),
 ) -> Bounds:
     """Bounds for points (N, 3) that must be covered and a share of a volume that must be filled.
 
     `target_ras_mm` (M, 3) are points evenly spread in the volume, of `volume_ml`. `direction` (3,) is the unit
     vector of parallel probes; `widest_mm` and `longest_mm` are the largest diameters of any zone across and along a
     probe, `largest_ml` the volume of the largest zone. A plan with `at_most` probes exists: with one there is
-    nothing to prove.
+    nothing to prove, and of parallel ones no more is proved. `spheres` lie in what must be covered.
     """
     by_volume = _least(needed_share * volume_ml / largest_ml)
     if at_most == 1:
@@ -73,11 +98,13 @@ def least_needed(
     volume = target_ras_mm[:: max(1, len(target_ras_mm) // _VOLUME_POINTS)]
     volume = volume - 0.5 * (volume.min(axis=0) + volume.max(axis=0))
     of_volume = _least(needed_share / _largest_share(volume, 0.5 * widest_mm, needed_share, is_tube=True))
-    punctures = max(of_must, of_volume)
-    shadow = _spread(must_ras_mm @ across(direction).T, _SHADOW_POINTS)
-    parallel = max(punctures, _fewest_discs(shadow, 0.5 * widest_mm))
-    by_balls = _least(1.0 / _largest_share(points, 0.5 * max(widest_mm, longest_mm), 1.0, is_tube=False))
-    return Bounds(punctures, parallel, max(punctures, by_balls, by_volume))
+    of_spheres = [_least(sphere.share / _share_in_tube(sphere.radius_mm, 0.5 * widest_mm)) for sphere in spheres]
+    punctures = max(of_must, of_volume, *of_spheres)
+    parallel = max(punctures, _fewest_discs(must_ras_mm @ across(direction).T, 0.5 * widest_mm, at_most))
+    reach = 0.5 * max(widest_mm, longest_mm)
+    by_balls = _least(1.0 / _largest_share(points, reach, 1.0, is_tube=False))
+    by_caps = [_least(sphere.share / _share_in_ball(sphere.radius_mm, reach)) for sphere in spheres]
+    return Bounds(punctures, parallel, max(punctures, by_balls, by_volume, *by_caps))
 
 
 def _least(number: float) -> int:
@@ -95,32 +122,92 @@ def _spread(points: FloatArray, count: int) -> FloatArray:
     return relative[chosen]
 
 
-def _fewest_discs(points: FloatArray, radius_mm: float) -> int:
-    """No fewer discs of a radius, wherever they lie, cover points (N, 2)."""
-    pitch = _DISC_PITCH * radius_mm
-    reach = np.abs(points).max() + radius_mm
-    count = int(np.ceil(reach / (pitch * np.sqrt(0.75))))
-    v, u = np.meshgrid(np.arange(-count, count + 1), np.arange(-count - 1, count + 2), indexing="ij")
-    lattice = np.stack([(u + 0.5 * (v % 2)) * pitch, v * np.sqrt(0.75) * pitch], axis=-1).reshape(-1, 2)
-    # No place is farther from this lattice than its pitch by the root of 3.
-    widened = radius_mm + pitch / np.sqrt(3.0)
-    away = (lattice**2).sum(axis=1)[:, None] - 2.0 * lattice @ points.T + (points**2).sum(axis=1)
-    covers = away <= widened**2
-    covers = np.unique(covers[covers.any(axis=1)], axis=0)
-    rows = covers.astype(np.float32)
-    is_part = rows @ rows.T == rows.sum(axis=1)[:, None]
-    np.fill_diagonal(is_part, False)
-    kept = covers[~is_part.any(axis=1)]
-    if kept.all(axis=1).any():
-        return 1
-    found = optimize.milp(
-        np.ones(len(kept)),
-        constraints=optimize.LinearConstraint(sparse.csr_array(kept.T.astype(np.float64)), lb=1.0),
-        integrality=np.ones(len(kept), dtype=int),
-        bounds=optimize.Bounds(0.0, 1.0),
-        options={"node_limit": _NODES},
-    )
-    return 1 if found.mip_dual_bound is None else max(1, _least(found.mip_dual_bound - 1e-6))
+def _share_in_tube(sphere_mm: float, radius_mm: float) -> float:
+    """No tube of a radius holds more than this share of the area of a sphere of another radius."""
+    if radius_mm >= sphere_mm:
+        return 1.0
+    # Rings of equal area (Archimedes), as far from the axis through the middle that is parallel to the tube's.
+    height = (np.arange(_SPHERE_RINGS) + 0.5) / _SPHERE_RINGS
+    ring = sphere_mm * np.sqrt(1.0 - height**2)
+    away = np.arange(_SPHERE_STEP_MM / 2, sphere_mm + radius_mm, _SPHERE_STEP_MM)[:, None]
+    # So much wider, each tube holds those up to half a step beside it.
+    wide = radius_mm + 0.5 * _SPHERE_STEP_MM
+    half_angle = np.arccos(np.clip((ring**2 + away**2 - wide**2) / (2.0 * ring * away), -1.0, 1.0))
+    return min(1.0, float(half_angle.mean(axis=1).max()) / np.pi * (1.0 + _SPHERE_SLACK))
+
+
+def _share_in_ball(sphere_mm: float, radius_mm: float) -> float:
+    """No ball of a radius holds more than this share of the area of a sphere of another radius: the widest cap."""
+    if radius_mm >= sphere_mm:
+        return 1.0
+    return 0.5 * (1.0 - float(np.sqrt(1.0 - (radius_mm / sphere_mm) ** 2)))
+
+
+def _fewest_discs(points: FloatArray, radius_mm: float, at_most: int) -> int:
+    """No fewer discs of a radius, wherever they lie, cover points (N, 2); no more than `at_most` is proved.
+
+    The fewest are found for some of the points, to which those are added that they leave out.
+    """
+    points = points - 0.5 * (points.min(axis=0) + points.max(axis=0))
+    chosen, fewest = np.concatenate([_outline(points), _spread(points, _SHADOW_POINTS)]), 1
+    while True:
+        centers, covers = _largest_discs(chosen, radius_mm)
+        found = optimize.milp(
+            np.ones(len(covers)),
+            constraints=optimize.LinearConstraint(sparse.csr_array(covers.T.astype(np.float64)), lb=1.0),
+            integrality=np.ones(len(covers), dtype=int),
+            bounds=optimize.Bounds(0.0, 1.0),
+            options={"node_limit": _NODES},
+        )
+        if found.mip_dual_bound is not None:
+            fewest = max(fewest, _least(found.mip_dual_bound - 1e-6))
+        if found.x is None or fewest >= at_most or len(chosen) >= _MOST_SHADOW_POINTS:
+            return min(fewest, max(at_most, 1))
+        away = np.linalg.norm(points[:, None] - centers[found.x > 0.5], axis=2).min(axis=1) - radius_mm
+        more: list[FloatArray] = []
+        while len(more) < _MORE_POINTS and away.max() > _RIM_MM:
+            more.append(points[away.argmax()])
+            away[np.linalg.norm(points - more[-1], axis=1) < _MORE_APART * radius_mm] = 0.0
+        if not more:
+            return fewest
+        chosen = np.concatenate([chosen, more])
+
+
+def _outline(points: FloatArray) -> FloatArray:
+    """The point of (N, 2) farthest out in each of some sectors about 0."""
+    sector = np.floor(np.arctan2(points[:, 1], points[:, 0]) * (_OUTLINE_POINTS / (2.0 * np.pi)))
+    order = np.lexsort((-np.linalg.norm(points, axis=1), sector))
+    return points[order[np.unique(sector[order], return_index=True)[1]]]
+
+
+def _largest_discs(points: FloatArray, radius_mm: float) -> tuple[FloatArray, BoolArray]:
+    """Centers (D, 2) of discs of a radius, and the points (N, 2) that each holds, (D, N).
+
+    All that any disc holds is held by one of them, and none of them by another one.
+    """
+    one, other = np.triu_indices(len(points), 1)
+    apart = points[other] - points[one]
+    length = np.linalg.norm(apart, axis=1)
+    is_pair = (length > 0) & (length <= 2.0 * radius_mm)
+    one, other, apart, length = one[is_pair], other[is_pair], apart[is_pair], length[is_pair]
+    aside = np.stack([-apart[:, 1], apart[:, 0]], axis=1) * np.sqrt((radius_mm / length) ** 2 - 0.25)[:, None]
+    middle = 0.5 * (points[one] + points[other])
+    centers = np.concatenate([middle + aside, middle - aside, points])
+    covers = np.linalg.norm(centers[:, None] - points, axis=2) <= radius_mm + _RIM_MM
+    _, first = np.unique(np.packbits(covers, axis=1), axis=0, return_index=True)
+    largest = first[np.argsort(-covers[first].sum(axis=1), kind="stable")]
+    # Most are parts of one of the largest: the others only are compared with each other.
+    is_part = _are_parts(covers[largest], covers[largest[:_COMPARED]])
+    largest = largest[~is_part]
+    largest = largest[~_are_parts(covers[largest], covers[largest])]
+    return centers[largest], covers[largest]
+
+
+def _are_parts(rows: BoolArray, of: BoolArray) -> BoolArray:
+    """Which rows (D, N), of falling size and each another one, lie within an earlier one of `of` (E, N), (D,)."""
+    some = rows.astype(np.float32)
+    is_part = some @ of.astype(np.float32).T == some.sum(axis=1)[:, None]
+    return np.asarray(np.tril(is_part, -1).any(axis=1))
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,8 @@ def shortfalls(tumor_share: float, target_share: float, mam_mm: float | None, ta
     if tumor_share < 1.0:
         texts.append(f"{100 * (1 - tumor_share):.2g} % of the tumor are not covered by the zones expected.")
     if target_share < TARGET_SHARE:
-        texts.append(
-            f"{100 * target_share:.1f} % of tumor and margin are covered, less than {100 * TARGET_SHARE:.0f} %."
-        )
+        percent = int(1000 * target_share) / 10  # never rounded up to what is required
+        texts.append(f"{percent:.1f} % of tumor and margin are covered, less than {100 * TARGET_SHARE:.0f} %.")
     if mam_mm is None:
         texts.append("All of the tumor's surface is nearer to the capsule than the margin: no margin is predicted.")
     elif mam_mm < target.margin_mm - 0.05:

@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from . import access, frames, plan_notes
+from . import access, plan_notes
 from .access import Surroundings
 from .access_rules import LIMITS
-from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims
+from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims, required_spheres
 from .coverage import PlanMeasure
 from .devices import Device
 from .drafts import Draft
-from .errors import Cancelled, GeometryError, InputError
-from .images import as_mask, image_hash, require_3d_finite
+from .errors import Cancelled, InputError
+from .images import as_mask, image_hash
 from .lobes import Lobes
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
 from .path_checks import BLOCKED, PathCheck, check_path
@@ -37,6 +37,7 @@ from .plans import Plan
 from .probes import Probe
 from .progress import ProgressCallback, silent, span
 from .robustness import plan_robustness, robust_placement
+from .surveys import Survey
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -235,60 +236,62 @@ def prepared(
 
     Surroundings are those within the length of the device, or within `reach_mm` where that is more.
     """
-    if not (np.isfinite(margin_mm) and 0 <= margin_mm <= MAX_MARGIN_MM):
-        raise InputError(f"margin: {margin_mm} mm is not from 0 to {MAX_MARGIN_MM:g} mm")
-    sized = device if size_factor == 1.0 else device.scaled(size_factor)
-    longest_mm = sized.shaft_length_mm or DEFAULT_SHAFT_MM
-    _ = sized.plannable_settings  # raises where there is none, before any work
-    masks = _checked(image, tumor, liver, dict(obstacles or {}))
-    target = Target.of(masks["tumor"], masks["liver"], float(margin_mm))
-    given = {name: masks[name] for name in (obstacles or {})}
-    areas = {name: as_mask(mask, f"no-go area '{name}'") for name, mask in (no_go or {}).items()}
-    surroundings = access.survey(
+    sized = _checked(device, margin_mm, size_factor)
+    survey = Survey.of(
         image,
-        masks["liver"],
-        masks["tumor"],
-        given,
-        no_go=areas,
+        liver,
+        [tumor],
+        obstacles=obstacles,
+        no_go=no_go,
         lobes=lobes,
         least_liver_mm=least_liver_mm,
-        reach_mm=max(longest_mm, reach_mm),
+        reach_mm=max(sized.shaft_length_mm or DEFAULT_SHAFT_MM, reach_mm),
     )
-    hashes = {name: image_hash(mask) for name, mask in {**masks, **areas}.items()}
-    return Task(
-        target=target,
-        measure=PlanMeasure.of(target, masks["liver"]),
-        surroundings=surroundings,
-        device=sized,
+    return task_in(
+        survey,
+        tumor,
+        device=device,
+        margin_mm=margin_mm,
         size_factor=size_factor,
-        obstacles=given,
-        locked=tuple(locked),
-        input_hashes={"image": image_hash(image), **hashes},
+        locked=locked,
         is_robust=is_robust,
     )
 
 
-def _checked(
-    image: sitk.Image, tumor: sitk.Image, liver: sitk.Image, obstacles: dict[str, sitk.Image]
-) -> dict[str, sitk.Image]:
-    """All masks as 0 and 1, proved to lie in the frame of the image."""
-    require_3d_finite(image, "planning image")
-    for name in ("image", "tumor", "liver"):
-        if name in obstacles:
-            raise InputError(f"obstacle '{name}': this name is taken; give it another")
-    masks = {"tumor": as_mask(tumor, "tumor"), "liver": as_mask(liver, "liver")}
-    masks |= {name: as_mask(mask, f"obstacle '{name}'") for name, mask in obstacles.items()}
-    for name, mask in masks.items():
-        lower, upper = frames.bounding_box_ras(mask)
-        image_lower, image_upper = frames.bounding_box_ras(image)
-        if np.any(lower > image_upper) or np.any(upper < image_lower):
-            raise GeometryError(
-                f"{name}: lies beside the planning image ({frames.describe_grid(mask)}; "
-                f"{frames.describe_grid(image)}): check the frame of reference"
-            )
-    if not frames.is_inside(image, frames.voxel_centers(masks["tumor"])).all():
-        raise GeometryError("tumor: a part of it lies outside the planning image: check the frame of reference")
-    return masks
+def task_in(
+    survey: Survey,
+    tumor: sitk.Image,
+    *,
+    device: Device,
+    margin_mm: float = DEFAULT_MARGIN_MM,
+    size_factor: float = 1.0,
+    locked: Sequence[Probe] = (),
+    is_robust: bool = False,
+) -> Task:
+    """The task of :func:`prepared` for one of several tumors in a CT that has been looked into once for all of them."""
+    sized = _checked(device, margin_mm, size_factor)
+    mask = survey.mask_of(tumor)
+    target = Target.of(mask, survey.liver, float(margin_mm))
+    return Task(
+        target=target,
+        measure=PlanMeasure.of(target, survey.liver),
+        surroundings=survey.surroundings.about(mask),
+        device=sized,
+        size_factor=size_factor,
+        obstacles=survey.obstacles,
+        locked=tuple(locked),
+        input_hashes={**survey.input_hashes, "tumor": image_hash(as_mask(tumor, "tumor"))},
+        is_robust=is_robust,
+    )
+
+
+def _checked(device: Device, margin_mm: float, size_factor: float) -> Device:
+    """The device with its zones scaled; raises InputError for a margin or a factor that cannot be planned for."""
+    if not (np.isfinite(margin_mm) and 0 <= margin_mm <= MAX_MARGIN_MM):
+        raise InputError(f"margin: {margin_mm} mm is not from 0 to {MAX_MARGIN_MM:g} mm")
+    sized = device if size_factor == 1.0 else device.scaled(size_factor)
+    _ = sized.plannable_settings  # raises where there is none, before any work
+    return sized
 
 
 def _goes_on(progress: ProgressCallback, fraction: float, message: str) -> bool:
@@ -455,6 +458,7 @@ def _bounds(task: Task, probes: Sequence[Probe], target_ml: float) -> Bounds | N
         max(s.long_axis_mm for s in settings),
         np.pi / 6.0 * largest / 1000.0,
         at_most=len(probes),
+        spheres=required_spheres(task.target),
     )
 
 

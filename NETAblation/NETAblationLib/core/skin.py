@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from . import subvoxel
 from .errors import ComputationError
@@ -56,6 +57,11 @@ class Skin:
     def is_free(self) -> BoolArray:
         """Where a probe may enter, (N,)."""
         return self.places == Place.FREE
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """For the point of the surface nearest to another one."""
+        return cKDTree(self.surface.points_ras_mm)
 
 
 def skin_of(
