@@ -311,7 +311,7 @@ class NETAblationProbesWidget(Panel):
             return
         if self.editing is None or not self.editing.rows or self._task() is not None:
             return
-        attempted = (self.parameterNode.marginMm, content_of(self.case, self.editing.lesion_id))
+        attempted = (self.parameterNode.marginMm, content_of(self.case))
         if attempted == self._failed or self.case.liver_mask() is None:
             return
         self._failed = attempted

@@ -13,10 +13,11 @@ from NETAblationLib.core.errors import DeviceError, GeometryError, InputError
 from NETAblationLib.core.planning import BY_HAND
 from NETAblationLib.core.probes import zone_surface
 from NETAblationLib.core.progress import silent
-from NETAblationLib.scene import probes, provenance, storage
+from NETAblationLib.core.surveys import Survey
+from NETAblationLib.scene import plan_requests, probes, provenance, storage
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
-from NETAblationLib.scene.plan_requests import plan_and_alternatives, rate_skin
+from NETAblationLib.scene.plan_requests import PlanRequest, plan_and_alternatives, rate_skin
 from NETAblationLib.scene.probe_editing import GRADE_COLORS, ProbeEditing
 from NETAblationLib.scene.skin_entries import hide_skin, show_skin, skin_of
 from NETAblationLib.scene.view_windows import slice_view
@@ -98,6 +99,29 @@ def test_zone_lies_about_the_target_and_is_measured_as_the_formula_says(measured
     assert plan.kind == BY_HAND
     assert plan.predicted_mam_mm == measured.coverage.predicted_mam_mm
     assert plan.path_checks[0]["grade"] == row.check.grade
+
+
+def test_lesions_and_devices_share_one_look_at_the_ct(editing, images, monkeypatch):
+    looked = []
+    survey = Survey.of
+
+    def counted(*given, **named):
+        looked.append(given)
+        return survey(*given, **named)
+
+    monkeypatch.setattr(Survey, "of", counted)
+    monkeypatch.setattr(plan_requests._LastSurvey, "content", None)
+    case = editing.case
+    first = PlanRequest.of(case, editing.lesion_id, device=load_catalogue()[DEVICE], margin_mm=5.0).prepared()
+    again = PlanRequest.of(case, editing.lesion_id, device=load_catalogue()[DEVICE], margin_mm=8.0).prepared()
+    assert len(looked) == 1
+    assert (first.target.margin_mm, again.target.margin_mm) == (5.0, 8.0)
+    second = case.add_lesion("L2", images[2])
+    other = PlanRequest.of(case, second, device=load_catalogue()[DEVICE], margin_mm=5.0).prepared()
+    assert len(looked) == 2  # another tumor may reach out of the liver
+    PlanRequest.of(case, editing.lesion_id, device=load_catalogue()[DEVICE], margin_mm=5.0).prepared()
+    assert len(looked) == 2
+    assert other.input_hashes["tumor"] == first.input_hashes["tumor"]
 
 
 def test_a_moved_end_is_followed_and_undone(measured):

@@ -15,29 +15,34 @@ from ..core.devices import Device
 from ..core.entries import SkinRating, rate_entries
 from ..core.errors import GeometryError, InputError
 from ..core.lobes import Lobes
-from ..core.planning import Task, plans_of, prepared
+from ..core.planning import Task, plans_of, task_in
 from ..core.plans import Plan
 from ..core.probes import Probe
 from ..core.progress import ProgressCallback, silent
 from ..core.structures import catalogue
+from ..core.surveys import Survey
 from . import segmentations
 from .cases import CaseScene
 from .provenance import provenance_of
 
-#: The surroundings are known within this of the tumor, in mm, so that a change of the device needs no other survey:
-#: the longest shaft of the catalogue. User-set.
-REACH_MM = 200.0
+
+class _LastSurvey:
+    """The CT that was looked into last: all lesions of a patient and all devices share it."""
+
+    content: Mapping[str, str] | None = None
+    survey: Survey | None = None
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """Images, masks, device and margin for the probes of one lesion.
+    """Images, masks, device and margin for the probes of one lesion; `tumors` are those of all lesions.
 
     `content` tells what it was taken from (:func:`content_of`): while that is the same, what was prepared holds.
     """
 
     image: sitk.Image
     tumor: sitk.Image
+    tumors: tuple[sitk.Image, ...]
     liver: sitk.Image
     obstacles: Mapping[str, sitk.Image]
     device: Device
@@ -54,31 +59,32 @@ class PlanRequest:
         if liver is None:
             raise InputError("segment the liver first: probes are planned through it")
         image, tumor = case.planning_image(), case.tumor_mask(lesion_id)
+        tumors = tuple(case.tumor_mask(lesion) for lesion in case.lesions)
         obstacles: dict[str, sitk.Image] = {}
         for kind, mask in case.structures().items():
             structure = catalogue().match(kind).structure
             if structure is not None and structure.is_obstacle and np.any(sitk.GetArrayViewFromImage(mask)):
                 name = structure.name
                 obstacles[name] = sitk.Or(mask, obstacles[name]) if name in obstacles else mask
-        content = content_of(case, lesion_id)
-        return cls(image, tumor, liver, obstacles, device, margin_mm, size_factor, content)
+        content = content_of(case)
+        return cls(image, tumor, tumors, liver, obstacles, device, margin_mm, size_factor, content)
 
     def prepared(self, progress: ProgressCallback = silent) -> Task:
-        """Find target and surroundings, some seconds of work; raises as :func:`~..core.planning.prepared`."""
-        progress(0.0, "target and ways from the skin")
-        task = prepared(
-            self.image,
-            self.tumor,
-            self.liver,
-            obstacles=self.obstacles,
-            device=self.device,
-            margin_mm=self.margin_mm,
-            size_factor=self.size_factor,
-            lobes=self._lobes(),
-            reach_mm=REACH_MM,
-        )
+        """Find target and surroundings, some seconds of work; raises as :func:`~..core.planning.task_in`."""
+        progress(0.0, "ways from the skin")
+        survey = self._survey()
+        progress(0.8, "target")
+        task = task_in(survey, self.tumor, device=self.device, margin_mm=self.margin_mm, size_factor=self.size_factor)
         progress(1.0, "ready")
         return task
+
+    def _survey(self) -> Survey:
+        """What was found around the liver, once for as long as image, masks and tumors stay as they are."""
+        if _LastSurvey.survey is None or _LastSurvey.content != self.content:
+            tumors = [tumor for tumor in self.tumors if np.any(sitk.GetArrayViewFromImage(tumor))]
+            survey = Survey.of(self.image, self.liver, tumors, obstacles=self.obstacles, lobes=self._lobes())
+            _LastSurvey.content, _LastSurvey.survey = self.content, survey
+        return _LastSurvey.survey
 
     def _lobes(self) -> Lobes | None:
         gallbladder, cava = self.obstacles.get("gallbladder"), self.obstacles.get("inferior vena cava")
@@ -90,14 +96,11 @@ class PlanRequest:
             return None
 
 
-def content_of(case: CaseScene, lesion_id: str) -> dict[str, str]:
-    """What planning image, liver, tumor and the other structures are now, for telling changes in this session."""
-    nodes = {
-        "planning_image": case.volume,
-        "liver_surface": case.liver_model,
-        "tumor_surface": case.lesions[lesion_id].tumor_model,
-    }
-    content = {role: "" if node is None else provenance_of(node).content_hash for role, node in nodes.items()}
+def content_of(case: CaseScene) -> dict[str, str]:
+    """What planning image, liver, tumors and the other structures are now, for telling changes in this session."""
+    nodes = {"planning_image": case.volume, "liver_surface": case.liver_model}
+    nodes |= {lesion_id: lesion.tumor_model for lesion_id, lesion in case.lesions.items()}
+    content = {name: "" if node is None else provenance_of(node).content_hash for name, node in nodes.items()}
     for segment_id in segmentations.segment_ids(case.before):
         if segmentations.segment_kind(case.before, segment_id) not in ("tumor", "lesion", "liver", ""):
             content[segment_id] = str(segmentations.content_time(case.before, segment_id))

@@ -191,7 +191,7 @@ class ProbeEditing:
 
         Raises InputError where what the request was taken from has changed since.
         """
-        if dict(request.content) != content_of(self.case, self.lesion_id):
+        if dict(request.content) != content_of(self.case):
             raise InputError("image, liver, lesion or obstacles changed while the plan was prepared; prepare it again")
         self._task = replace(task_for(task, request.device, request.size_factor))
         self._content = dict(request.content)
@@ -202,7 +202,7 @@ class ProbeEditing:
 
     def follow_case(self) -> bool:
         """Whether image, liver, lesion or obstacles changed since measuring was prepared: then the numbers go."""
-        if self._task is None or self._content == content_of(self.case, self.lesion_id):
+        if self._task is None or self._content == content_of(self.case):
             return False
         self._task, self._live, self._shown = None, None, (None, ())
         self._color()
