@@ -118,7 +118,7 @@ def test_a_target_and_a_tip_beyond_it(files, tmp_path):
 
 def test_no_way_at_all_is_told_and_the_map_is_kept(files, tmp_path, capsys):
     out = tmp_path / "access.json"
-    run(*given(files), "--obstacle", f"wall={files['wall']}", "--out", out, expect=1)
+    run(*given(files), "--obstacle", f"wall={files['wall']}", "--out", out, expect=2)
     assert "wall (100 % of the directions)" in capsys.readouterr().err
     document = json.loads(out.read_text())
     assert document["entries"] == []

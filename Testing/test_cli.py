@@ -231,6 +231,11 @@ def test_plan_keeps_locked_probes_and_offers_alternatives(files, tmp_path, capsy
     again = json.loads(second.read_text())
     assert again["probes"][0] == document["probes"][0]
     assert again["locked_count"] == 1
+    assert not any("another image" in text for text in again["limitations"])
+    document["input_hashes"]["image"] = "0" * 64
+    (tmp_path / "elsewhere.json").write_text(json.dumps(document))
+    run("plan", *given, "--lock", f"{tmp_path / 'elsewhere.json'}:1", "--out", second, "--quiet")
+    assert any("elsewhere.json was made in another image" in t for t in json.loads(second.read_text())["limitations"])
     assert "none of number 9" in refused(capsys, "plan", *given, "--lock", f"{first}:9", "--out", tmp_path / "p.json")
     assert "would be lost" in refused(capsys, "plan", *given, "--lock", f"{first}:1", "--out", first)
 

@@ -155,11 +155,11 @@ def _fused(seed: int, tally: _Tally) -> None:
     liver = patient.masks["liver"]
     exclude = [mask for lesion in patient.lesions for mask in (lesion.mask, lesion.zone_mask)]
     fusion = fuse(patient.portal, patient.post, fixed_liver=liver, moving_liver=patient.post_liver, exclude=exclude)
-    for lesion in patient.lesions:
+    for lesion, error_mm in zip(patient.lesions, fusion.lesion_error_mm[::2], strict=True):
         result = measure_margin(lesion.mask, lesion.zone_mask, liver=liver, fixed_to_moving=fusion.transform)
         if lesion.true_mam_mm is None or result.mam_mm is None:
             continue
-        known = MarginErrors(fusion.estimated_error_mm, 0.0, 0.0, result.resolution_mm)
+        known = MarginErrors(error_mm, 0.0, 0.0, result.resolution_mm)
         start = time.process_time()
         found = margin_distribution(
             result.surface,

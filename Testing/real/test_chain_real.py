@@ -195,6 +195,7 @@ def test_known_ablation_through_fuse_and_margin(ablated, tmp_path):
     assert json.loads(numbers.read_text())["mam_mm"] == pytest.approx(exact_mam_mm, abs=0.6)
 
 
+@pytest.mark.thorough
 def test_known_ablation_segmented_from_its_lines(ablated, tmp_path):
     """Tumor and zone segmented from their diameters instead of given."""
     paths, motion, center, exact_mam_mm = ablated

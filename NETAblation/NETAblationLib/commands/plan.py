@@ -105,6 +105,7 @@ def run_plan(options: argparse.Namespace) -> None:
             progress=progress,
         )
     document, *others = [plan.to_dict() for plan in plans]
+    document["limitations"] += _of_other_images(locked_files, document["input_hashes"])
     if before is not None:
         document["with_ablated"] = _with_ablated(before, plans[0])
     write_document({**document, "alternatives": others}, options.out)
@@ -120,6 +121,18 @@ def run_plan(options: argparse.Namespace) -> None:
         say(f"with what is ablated already: MAM {in_mm(both['mam_before_mm'])} becomes {in_mm(both['mam_after_mm'])}")
     say(*(f"alternative {n}, {other['kind']}: {_in_words(other)}" for n, other in enumerate(others, start=1)))
     say(*as_notes(document["limitations"]), *as_notes(given.notes))
+
+
+def _of_other_images(plans: Sequence[Path], hashes: Mapping[str, str]) -> list[str]:
+    """A word for each plan whose locked probes were placed in another image."""
+    from ..core.documents import read_json
+
+    known = [(path, read_json(path).get("input_hashes", {}).get("image")) for path in plans]
+    return [
+        f"{path.name} was made in another image: its probes are kept; check that both show one patient in one frame"
+        for path, image in known
+        if image is not None and image != hashes["image"]
+    ]
 
 
 def _ablated(options: argparse.Namespace, given: PlanningInputs) -> MarginResult | None:

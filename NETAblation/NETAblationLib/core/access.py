@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from . import frames
 from .access_rules import CLEARANCES, DENSE_ROLE, LIMITS, UNKNOWN_ROLE, clearance_mm, is_vessel
 from .anatomy import Anatomy, distance_mm, find_obstacles, mask_on
-from .errors import ComputationError, GeometryError, InputError
+from .errors import GeometryError, InputError, NothingFoundError
 from .lobes import Lobes
 from .skin import Place, Skin
 from .wide_vessels import wide_part
@@ -551,7 +551,7 @@ def directions(count: int) -> FloatArray:
     return np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), z], axis=1)
 
 
-def explain_blocked(surroundings: Surroundings, target_ras_mm: FloatArray, longest_mm: float) -> ComputationError:
+def explain_blocked(surroundings: Surroundings, target_ras_mm: FloatArray, longest_mm: float) -> NothingFoundError:
     """The error for a target without any free way, naming what stands in it."""
     rays = directions(_EXPLAINED)
     ways = target_ras_mm - np.arange(0.0, longest_mm, _SPACING_MM)[:, None] * rays[:, None]
@@ -576,7 +576,7 @@ def explain_blocked(surroundings: Surroundings, target_ras_mm: FloatArray, longe
     shares[f"less than {surroundings.least_liver_mm:g} mm of liver before the tumor"] = float(direct.mean())
     named = sorted((name for name, share in shares.items() if share > 0), key=lambda name: -shares[name])
     listed = ", ".join(f"{name} ({100 * shares[name]:.0f} % of the directions)" for name in named)
-    return ComputationError(
+    return NothingFoundError(
         f"no free way of at most {longest_mm:g} mm from the skin to the tumor: blocked by "
         f"{listed or 'the liver mask'}; check the obstacles and the field of view, or choose a longer device"
     )

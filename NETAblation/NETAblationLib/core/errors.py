@@ -39,7 +39,7 @@ class ComputationError(NETAblationError):
 
 
 class NothingFoundError(InputError, ComputationError):
-    """A sound image that does not show what is looked for in it: noise, no contrast, another organ."""
+    """Sound input without what is looked for in it: noise, no contrast, another organ, no free way."""
 
 
 class Cancelled(NETAblationError):

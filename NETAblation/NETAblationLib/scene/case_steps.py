@@ -121,11 +121,11 @@ def _fusion(case: CaseScene) -> Step:
         return _step("fusion", STALE, stale_reason(case.transform))
     document = case.fusion_document() or {}
     verdict = document.get("verdict")
-    if verdict == "not usable":
-        return _step("fusion", PROBLEM, "not usable: " + "; ".join(document.get("verdict_reasons", ())))
     later = ", ".join(zones_in_the_way(case))
     if later:
         return _step("fusion", STALE, f"fuse again: the zone of {later} was drawn later, so that it was not left out")
+    if verdict in ("doubtful", "not usable"):
+        return _step("fusion", PROBLEM, f"{verdict}: " + "; ".join(document.get("verdict_reasons", ())))
     error = document.get("estimated_error_mm")
     words = verdict or "fused"
     return _step("fusion", DONE, words if error is None else f"{words}, error about {error:.1f} mm")
