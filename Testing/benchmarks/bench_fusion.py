@@ -109,7 +109,8 @@ def _elastix(case: FusionPair) -> sitk.Transform:
         fixed_mask=converted(mask, np.uint8),
         log_to_console=False,
     )
-    field = itk.transformix_deformation_field(converted(fixed, np.float32), found)
+    with tempfile.TemporaryDirectory() as place:  # it leaves the field there, too
+        field = itk.transformix_deformation_field(converted(fixed, np.float32), found, output_directory=place)
     image = sitk.GetImageFromArray(itk.array_from_image(field).astype(np.float64), isVector=True)
     image.CopyInformation(fixed)
     return sitk.DisplacementFieldTransform(image)
