@@ -28,7 +28,7 @@ from NETAblationLib.scene import (
     transforms,
     zone_steps,
 )
-from NETAblationLib.scene.case_steps import DONE, STALE, TO_DO, case_steps
+from NETAblationLib.scene.case_steps import DONE, PROBLEM, STALE, TO_DO, case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
@@ -210,6 +210,8 @@ def test_zones_that_drove_the_fusion_are_named(case, motion, masks, lesion_id):
     assert (fusion_step().state, "L1" in fusion_step().reason) == (STALE, True)
     fused(case, motion)
     assert fusion_steps.zones_in_the_way(case) == []
+    assert (fusion_step().state, "vessels near the lesion differ" in fusion_step().reason) == (PROBLEM, True)
+    fused(case, motion, verdict="good")
     assert fusion_step().state == DONE
     assert ("Error near L1", "1.4 mm (90 % sure below 2.0 mm)") in fusion_steps.fusion_verdict(case).figures
 
