@@ -312,8 +312,9 @@ def _remaining_text(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
     if not pieces:
         return []
     first, others = pieces[0], len(pieces) - 1
+    tissue = f"margin and tumor ({first['tumor_ml']:.2f} ml)" if first["kind"] == "tumor" else "margin"
     return [
-        f"left: {first['volume_ml']:.2f} ml of {first['kind']} {first['direction']}, up to {first['depth_mm']:.1f} mm "
+        f"left: {first['volume_ml']:.2f} ml of {tissue} {first['direction']}, up to {first['depth_mm']:.1f} mm "
         f"from the zone" + (f", and {others} smaller piece(s)" if others else "")
     ]
 
