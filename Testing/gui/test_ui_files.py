@@ -51,6 +51,17 @@ def test_names_are_unique(path):
     assert len(set(names)) == len(names)
 
 
+def test_no_two_things_share_a_cell(path):
+    for layout in ElementTree.parse(path).getroot().iter("layout"):
+        cells = [
+            (int(item.get("row")), int(item.get("column")) + across)
+            for item in layout.findall("item")
+            if item.get("row") is not None
+            for across in range(int(item.get("colspan", "1")))
+        ]
+        assert len(set(cells)) == len(cells), layout.get("name")
+
+
 def test_classes_and_properties_are_slicer_s(path):
     for widget in _widgets(path):
         cls = _class(widget.get("class"))
