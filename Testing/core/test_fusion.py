@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from NETAblationLib.core import frames, fusion
+from NETAblationLib.core import frames, fusion, sliding
 from NETAblationLib.core.errors import (
     Cancelled,
     EmptyMaskError,
@@ -372,10 +372,22 @@ def test_ribs_that_the_liver_slides_along_do_not_hold_it_back(pair, monkeypatch)
     points = liver_points(2000, share=1.0)
     rim = points[LIVER(points) > -0.2]
     found = errors_mm(fuse(**images, preset="fast"), rim)
-    monkeypatch.setattr(fusion, "_MIN_RIGID_DICE", 1.0)  # the masks do not tell what lies beyond the capsule
+    monkeypatch.setattr(sliding, "_MIN_RIGID_DICE", 1.0)  # the masks do not tell what lies beyond the capsule
     held = errors_mm(fuse(**images, preset="fast"), rim)
     assert found.mean() < 1.5
     assert found.mean() < 0.8 * held.mean()
+
+
+def test_where_nothing_slides_a_wrong_moving_liver_does_no_harm(pair):
+    """A mask that is a voxel too large agrees well enough, so only the images can tell that nothing slides."""
+    larger = sitk.BinaryDilate(pair["moving_liver"], (1, 1, 1), sitk.sitkBox)
+    found = fuse(**{**pair, "moving_liver": larger}, preset="fast")
+    assert errors_mm(found).mean() < 1.05 * errors_mm(fuse(**pair, preset="fast")).mean()
+
+
+@pytest.mark.parametrize(("gap_mm", "share"), [(0.0, 0.0), (1.2, 0.0), (1.4, 0.5), (1.6, 1.0), (9.0, 1.0)])
+def test_surroundings_are_left_out_as_far_as_the_capsule_gapes(gap_mm, share):
+    assert sliding.sliding_share(gap_mm) == pytest.approx(share)
 
 
 def test_landmarks_pull_and_measure(pair, result):
@@ -415,6 +427,7 @@ def constant() -> sitk.Image:
         (lambda p: {"fixed_liver": p["fixed_liver"] * 0}, EmptyMaskError, "fixed liver"),
         (lambda p: {"fixed_liver": p["fixed_liver"][1:]}, GeometryError, "fixed liver"),
         (lambda p: {"moving_liver": p["fixed_liver"]}, GeometryError, "moving liver"),
+        (lambda p: {"fixed_vessels": p["fixed_liver"]}, InputError, "vessels: those of the moving image are missing"),
         (lambda p: {"exclude": [body_grid((4.0, 4.0, 4.0)) + 1]}, GeometryError, "exclude mask 1"),
         (lambda p: {"exclude": [p["fixed_liver"], p["fixed_liver"] * 0]}, EmptyMaskError, "exclude mask 2"),
     ],

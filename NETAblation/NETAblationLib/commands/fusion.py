@@ -25,6 +25,8 @@ def add_fuse(commands: Any) -> None:
     parser.add_argument("moving", type=Path, metavar="MOVING", help="the image after, or a DICOM folder")
     parser.add_argument("--fixed-liver", type=Path, metavar="MASK")
     parser.add_argument("--moving-liver", type=Path, metavar="MASK")
+    parser.add_argument("--fixed-vessels", type=Path, metavar="MASK", help="vessels before, to check the fusion by")
+    parser.add_argument("--moving-vessels", type=Path, metavar="MASK", help="the same after; both are needed")
     parser.add_argument(
         "--exclude",
         type=Path,
@@ -62,6 +64,8 @@ def run_fuse(options: argparse.Namespace) -> None:
         options.moving,
         options.fixed_liver,
         options.moving_liver,
+        options.fixed_vessels,
+        options.moving_vessels,
         *options.exclude,
         *options.landmarks,
     ]
@@ -76,6 +80,8 @@ def run_fuse(options: argparse.Namespace) -> None:
             moving_liver=mask_or_none(options.moving_liver),
             exclude=[mask_of(path) for path in options.exclude],
             landmarks=landmarks,
+            fixed_vessels=mask_or_none(options.fixed_vessels),
+            moving_vessels=mask_or_none(options.moving_vessels),
             preset=options.preset,
             progress=progress,
         )

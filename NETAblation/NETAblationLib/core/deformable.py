@@ -44,7 +44,12 @@ class Settings:
     """How the deformable part works. No published source; tuned on digital patients and real CT."""
 
     lattice_spacing_mm: float = 28.0
-    levels: tuple[Level, ...] = (Level(6.0, 12.0, 40.0, 8), Level(4.0, 9.0, 15.0, 5), Level(2.5, 6.0, 15.0, 4))
+    levels: tuple[Level, ...] = (
+        Level(6.0, 12.0, 40.0, 8),
+        Level(4.0, 9.0, 15.0, 5),
+        Level(2.5, 6.0, 15.0, 4),
+        Level(2.0, 5.0, 10.0, 4),
+    )
     smoothing_voxels: float = 0.7
     noise_floor: float = 4.0
     membrane_length_mm: float = 200.0
@@ -52,7 +57,7 @@ class Settings:
 
     @classmethod
     def preset(cls, name: str) -> Settings:
-        """fast (voxels of 4 mm), standard (2.5 mm) or fine (2 mm and closer knots). Raises InputError else."""
+        """fast (voxels of 4 mm), standard (2 mm) or fine (2 mm and closer knots). Raises InputError else."""
         if name not in PRESETS:
             raise InputError(f"fusion: preset '{name}' is unknown, choose one of {', '.join(PRESETS)}")
         return PRESETS[name]
@@ -62,9 +67,18 @@ class Settings:
         """How much images are smoothed, at the least."""
         return self.smoothing_voxels * min(level.spacing_mm for level in self.levels)
 
-    def backward(self) -> Settings:
-        """The same up to the middle level, for the way back that checks the way there."""
+    def affordable(self, volume_mm3: float) -> Settings:
+        """The same without the levels that a region is too large for; the two coarsest stay."""
+        finer = [level for level in self.levels[2:] if volume_mm3 <= _MOST_VOXELS * level.spacing_mm**3]
+        return replace(self, levels=(*self.levels[:2], *finer))
+
+    def up_to_middle(self) -> Settings:
+        """The same with the two coarsest levels only."""
         return replace(self, levels=self.levels[:2])
+
+    def from_middle(self) -> Settings:
+        """The same with the levels that follow the two coarsest, at least one."""
+        return replace(self, levels=self.levels[min(2, len(self.levels) - 1) :])
 
     def coarse(self) -> Settings:
         """The same with the coarsest level only."""
@@ -80,8 +94,11 @@ _LEVELS = Settings.levels
 PRESETS = {
     "fast": Settings(levels=_LEVELS[:2]),
     "standard": Settings(),
-    "fine": Settings(lattice_spacing_mm=22.0, levels=(*_LEVELS, Level(2.0, 5.0, 10.0, 4))),
+    "fine": Settings(lattice_spacing_mm=22.0),
 }
+#: A level finer than the second has no more voxels than this in its region: a large liver at 2 mm has half of it,
+#: a whole body would take minutes. User-set.
+_MOST_VOXELS = 1_000_000
 #: A voxel counts where at least this share of what it is sampled from may be used.
 _MIN_USABLE = 0.95
 #: Voxel edge at which folding is looked for, in mm: six to a control spacing.
@@ -102,6 +119,8 @@ _CONVERGED_MM = 0.01
 _LANDMARK_WEIGHT, _VOLUME_WEIGHT = 2.0, 1.0
 #: Blocks that are left out by halves to see how far the result depends on them, in mm.
 _BLOCK_MM = 20.0
+#: Steps in which each side of the capsule goes where it alone would go.
+_STEPS_APART = 3
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,10 @@ class Deformation:
     def map_points(self, points_ras_mm: Points, displacement_mm: Points) -> Points:
         """T of points (N, 3) with their displacement (N, 3) already looked up."""
         return frames.apply_matrix(self.rigid, points_ras_mm + displacement_mm)
+
+    def displacement_at(self, points_ras_mm: Points) -> Points:
+        """u at points (N, 3), (N, 3)."""
+        return np.asarray(self.lattice.at(points_ras_mm) @ self.control_mm.reshape(3, -1).T, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -150,15 +173,17 @@ def register_deformable(
     settings: Settings,
     progress: ProgressCallback = silent,
     *,
+    start: Deformation | None = None,
     with_error: bool = True,
 ) -> Outcome:
     """Register within the region of `images`, from a rigid (4, 4) start; see the module's head.
 
-    Without `with_error` no error is estimated (all zero), which saves time.
+    `start` goes on from a deformation of the same region, lattice spacing and rigid part. Without
+    `with_error` no error is estimated (all zero), which saves time.
     """
     lower, upper = images.region_box_ras_mm
     lattice = Lattice.around(lower, upper, settings.lattice_spacing_mm)
-    control = np.zeros((3, *lattice.shape), dtype=np.float32)
+    control = np.zeros((3, *lattice.shape), dtype=np.float32) if start is None else start.control_mm
     total, done = sum(level.iterations for level in settings.levels), 0
     stiffened, rigid_correlation = 0, 0.0
     for number, level in enumerate(settings.levels):
@@ -191,6 +216,21 @@ def register_deformable(
         found.weight,
         work.left_out_landmark_errors(found, control, stiffness) if with_error else np.zeros(0),
     )
+
+
+def gap_at_capsule_mm(images: Prepared, deformation: Deformation, settings: Settings) -> float:
+    """How far apart core and rim go, on average over the rim, when each is registered without the other.
+
+    Both start from a deformation that was found with them together. Where the core slides along what
+    surrounds it, one smooth deformation is a compromise that each side leaves as soon as it may.
+    """
+    level = settings.levels[min(1, len(settings.levels) - 1)]
+    work = _Work(images, level, settings, deformation.lattice, deformation.rigid)
+    rim = work.region & ~work.core
+    if not rim.any():
+        return 0.0
+    apart = work.alone(rim, deformation.control_mm) - work.alone(work.core, deformation.control_mm)
+    return float(np.linalg.norm(deformation.lattice.evaluate(apart, work.grid)[:, rim], axis=0).mean())
 
 
 class _System(NamedTuple):
@@ -237,6 +277,15 @@ class _Work:
         weight[self.region] *= usable > _MIN_USABLE
         window = self._level.window_mm / self.grid.spacing_mm
         return match(self._fixed, moving, weight, window, self._settings.noise_floor)
+
+    def alone(self, part: BoolArray, control: FloatArray) -> FloatArray:
+        """Control vectors after some steps on the voxels of a part (K, J, I) alone."""
+        whole, self._weight = self._weight, self._weight * part
+        stiffness = _STIFFENING * self._level.stiffness  # sliding is smooth along a side, noise is not
+        for _ in range(_STEPS_APART):
+            control, _, stiffness, _ = self.step(self.compare(control), control, stiffness)
+        self._weight = whole
+        return control
 
     def step(self, found: LocalMatch, control: FloatArray, stiffness: float) -> tuple[FloatArray, float, float, int]:
         """One step: new control vectors, its mean length, the stiffness used and how often it was raised."""

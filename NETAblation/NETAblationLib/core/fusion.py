@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from . import frames
-from .deformable import Deformation, Outcome, Settings, register_deformable
+from .deformable import Deformation, Outcome, Settings, gap_at_capsule_mm, register_deformable
 from .errors import InputError
 from .excluded import Excluded, cut_to_contents, excluded_masks
 from .frames import Matrix, Points
@@ -33,7 +33,6 @@ from .fusion_inputs import (
     Prepared,
     body_region,
     check_inputs,
-    faded_around,
     gray_scale,
     liver_region,
     sample_mask,
@@ -49,9 +48,11 @@ from .fusion_quality import (
     voxels_within,
 )
 from .fusion_verdict import Findings, judge
+from .fusion_vessels import VesselAgreement, VesselPair
 from .images import image_hash
 from .progress import ProgressCallback, silent, span
 from .rigid import RigidResult, best_rigid_fit, register_rigid, rotation_degrees
+from .sliding import capsules_agree, carried_core, sliding_share, without_surroundings
 from .transform_files import read_transform, write_transform
 from .working_grids import WorkingGrid, prepare, shrunk
 
@@ -75,8 +76,6 @@ _FIELD_SPACING_MM = 4.0
 #: A deformation that goes farther, in mm, is a failure: the liver's own motion beyond the rigid part stays
 #: below that (breathing takes the whole of it up to 25 mm). User-set.
 _MAX_DISPLACEMENT_MM = 40.0
-#: Livers that overlap less after the rigid part are not trusted to tell what lies beyond the capsule. User-set.
-_MIN_RIGID_DICE = 0.8
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,8 @@ class FusionResult:
     `excluded_error_mm` is the error of half samples in the mask itself, and
     `excluded_volume_change_fraction` by how much the mask swells. `inverse_consistency_mm` is the mean distance
     from a point to where there and back takes it, `field_jacobian_min` the smallest Jacobian anywhere in
-    the stored field. `landmark_tre_mm` is the error at each landmark when all others pull. `verdict` is
+    the stored field. `vessel_*` are figures of :class:`~.fusion_vessels.VesselAgreement`, None unless the vessels of
+    both images were given. `landmark_tre_mm` is the error at each landmark when all others pull. `verdict` is
     "good", "doubtful" or "not usable", for `verdict_reasons`; `is_rigid_only` where the deformable part
     failed and was left out.
     """
@@ -127,6 +127,10 @@ class FusionResult:
     inverse_consistency_mm: float | None = None
     excluded_volume_change_fraction: tuple[float | None, ...] = ()
     field_jacobian_min: float | None = None
+    vessel_dice_rigid: float | None = None
+    vessel_dice: float | None = None
+    vessel_centerline_distance_rigid_mm: float | None = None
+    vessel_centerline_distance_mm: float | None = None
     landmark_tre_mm: tuple[float, ...] = ()
     landmark_tre_mean_mm: float | None = None
     is_rigid_only: bool = False
@@ -156,6 +160,8 @@ def fuse(
     moving_liver: sitk.Image | None = None,
     exclude: Sequence[sitk.Image] = (),
     landmarks: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]] = (),
+    fixed_vessels: sitk.Image | None = None,
+    moving_vessels: sitk.Image | None = None,
     preset: str = "standard",
     progress: ProgressCallback = silent,
 ) -> FusionResult:
@@ -166,13 +172,14 @@ def fuse(
     `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
     grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
     They keep their volume. `landmarks` are pairs of a fixed and a moving point (3,), RAS mm, that
-    pull the result. `preset` is "fast", "standard" or "fine". The same input gives the same result.
-    To cancel, `progress` raises :class:`~.errors.Cancelled`, which passes through.
+    pull the result. `fixed_vessels` and `moving_vessels`, on the grids of their images, only check it.
+    `preset` is "fast", "standard" or "fine". The same input gives the same result. To cancel,
+    `progress` raises :class:`~.errors.Cancelled`, which passes through.
 
     Raises ImageReadError for an image that is not 3D, scalar and finite, InputError for a
     constant image, EmptyMaskError for an empty mask, GeometryError for a mask on another grid,
     images too thin or too far apart, and where no overlap is found. InputError too for an unknown
-    preset and for landmarks that are no pairs of points.
+    preset, for landmarks that are no pairs of points, and for the vessels of one image only.
     """
     start = time.perf_counter()
     settings = Settings.preset(preset)
@@ -180,16 +187,18 @@ def fuse(
     progress(0.0, "checking the images")
     fixed_liver, moving_liver = check_inputs(fixed, moving, fixed_liver, moving_liver)
     excluded = excluded_masks(fixed, moving, exclude)
-    hashes = _hashes(fixed, moving, fixed_liver, moving_liver, exclude)
+    vessels = VesselPair.of(fixed, moving, fixed_vessels, moving_vessels)
+    hashes = _hashes(fixed, moving, (fixed_liver, moving_liver), (fixed_vessels, moving_vessels), exclude)
     bodies = _Bodies(fixed, moving, *usable_voxels(fixed, moving, excluded))
     fixed_liver, moving_liver = (None if m is None else cut_to_contents(m) for m in (fixed_liver, moving_liver))
     found = _rigid_start(bodies, fixed_liver, moving_liver, pairs, span(progress, 0.05, 0.3))
     region, core, rim_mm = _region(bodies, fixed_liver, moving_liver, found.fixed_to_moving)
+    settings = settings.affordable(float(core[1].sum()) * core[0].spacing_mm ** 3)
     images = _cut(bodies, core, rim_mm, found.fixed_to_moving, settings.finest_smoothing_mm)
     images = replace(images, landmarks=pairs, kept=excluded)
-    images = _without_sliding(images, fixed_liver, moving_liver, found.fixed_to_moving)
-    rigid = _refined_rigid(images, found.fixed_to_moving, settings, span(progress, 0.3, 0.4))
-    outcome = register_deformable(images, rigid, settings, span(progress, 0.4, 0.8))
+    images, outcome = _deformed(
+        images, fixed_liver, moving_liver, found.fixed_to_moving, settings, span(progress, 0.3, 0.8)
+    )
     fallen_back = _reason_to_stay_rigid(outcome)
     if fallen_back is not None:
         outcome = outcome.without_deformation()
@@ -203,6 +212,7 @@ def fuse(
         region,
         livers=(fixed_liver, moving_liver),
         excluded=excluded,
+        vessels=vessels,
         settings=settings,
         inverse_mm=inverse_mm,
         hashes=hashes,
@@ -301,21 +311,30 @@ def _cut(
     return Prepared(cut[0][0], cut[1][0], cut[0][1], cut[1][1], core[0], core[1], rim_mm)
 
 
-def _without_sliding(
-    images: Prepared, fixed_liver: sitk.Image | None, moving_liver: sitk.Image | None, rigid: Matrix
-) -> Prepared:
-    """With two livers that agree, what lies beyond their capsules counts less."""
-    if fixed_liver is None or moving_liver is None:
-        return images
-    points = images.core_grid.points()
-    carried = sample_mask(moving_liver, frames.apply_matrix(rigid, points)).reshape(images.core.shape) > 0.5
-    inside = int(sitk.GetArrayViewFromImage(moving_liver).sum()) * np.prod(moving_liver.GetSpacing())
-    volume = images.core.sum() * images.core_grid.spacing_mm**3
-    if 2 * (carried & images.core).sum() * images.core_grid.spacing_mm**3 < _MIN_RIGID_DICE * (inside + volume):
-        return images
-    return replace(
-        images, fixed=faded_around(images.fixed, fixed_liver), moving=faded_around(images.moving, moving_liver)
-    )
+def _deformed(
+    images: Prepared,
+    fixed_liver: sitk.Image | None,
+    moving_liver: sitk.Image | None,
+    rigid: Matrix,
+    settings: Settings,
+    progress: ProgressCallback,
+) -> tuple[Prepared, Outcome]:
+    """The deformable part, and the images that drove it: without the livers' surroundings where these slide."""
+    refined = _refined_rigid(images, rigid, settings, span(progress, 0.0, 0.15))
+    if fixed_liver is None or not (moving_liver is None or capsules_agree(images, moving_liver, rigid)):
+        return images, register_deformable(images, refined, settings, span(progress, 0.15, 1.0))
+    first = register_deformable(
+        images, refined, settings.up_to_middle(), span(progress, 0.15, 0.4), with_error=False
+    ).deformation
+    share = sliding_share(gap_at_capsule_mm(images, first, settings))
+    if share == 0:
+        rest = settings.from_middle()
+        return images, register_deformable(images, refined, rest, span(progress, 0.5, 1.0), start=first)
+    if moving_liver is None:
+        moving_liver = carried_core(images, first)
+    images = without_surroundings(images, fixed_liver, moving_liver, share)
+    refined = _refined_rigid(images, rigid, settings, span(progress, 0.5, 0.6))
+    return images, register_deformable(images, refined, settings, span(progress, 0.6, 1.0))
 
 
 def _reason_to_stay_rigid(outcome: Outcome) -> str | None:
@@ -359,6 +378,7 @@ def _result(
     *,
     livers: tuple[sitk.Image | None, sitk.Image | None],
     excluded: Sequence[Excluded],
+    vessels: VesselPair | None,
     settings: Settings,
     inverse_mm: npt.NDArray[np.floating],
     hashes: Mapping[str, Any],
@@ -373,6 +393,9 @@ def _result(
     agreements: list[LiverAgreement | None] = [None, None]
     if livers[0] is not None and livers[1] is not None:
         agreements = [liver_agreement(livers[0], livers[1], deformation, rigid_only=only) for only in (True, False)]
+    trees: list[VesselAgreement | None] = [None, None]
+    if vessels is not None:
+        trees = [vessels.agreement(deformation, rigid_only=only) for only in (True, False)]
     inside = voxels_within(excluded, outcome)
     near = [near_tissue(voxels, outcome, core) for voxels in inside]
     lesions = [signs_of(outcome, inverse_mm, voxels, agreements[1]) for voxels in near]
@@ -396,6 +419,7 @@ def _result(
             len(landmark_errors),
             fallen_back,
             signs.inverse_mm,
+            trees[1],
         )
     )
     center = outcome.grid.points(core).mean(axis=0)
@@ -430,6 +454,10 @@ def _result(
         inverse_consistency_mm=signs.inverse_mm,
         excluded_volume_change_fraction=tuple(volume_change(one, outcome) for one in excluded),
         field_jacobian_min=stored_min,
+        vessel_dice_rigid=None if trees[0] is None else trees[0].dice,
+        vessel_dice=None if trees[1] is None else trees[1].dice,
+        vessel_centerline_distance_rigid_mm=None if trees[0] is None else trees[0].centerline_distance_mm,
+        vessel_centerline_distance_mm=None if trees[1] is None else trees[1].centerline_distance_mm,
         landmark_tre_mm=tuple(landmark_errors.tolist()),
         landmark_tre_mean_mm=landmark_mean_mm,
         is_rigid_only=fallen_back is not None,
@@ -442,17 +470,17 @@ def _result(
 def _hashes(
     fixed: sitk.Image,
     moving: sitk.Image,
-    fixed_liver: sitk.Image | None,
-    moving_liver: sitk.Image | None,
+    livers: tuple[sitk.Image | None, sitk.Image | None],
+    vessels: tuple[sitk.Image | None, sitk.Image | None],
     exclude: Sequence[sitk.Image],
 ) -> dict[str, Any]:
-    return {
-        "fixed": image_hash(fixed),
-        "moving": image_hash(moving),
-        "fixed_liver": None if fixed_liver is None else image_hash(fixed_liver),
-        "moving_liver": None if moving_liver is None else image_hash(moving_liver),
-        "exclude": [image_hash(mask) for mask in exclude],
-    }
+    named = {"fixed": fixed, "moving": moving, "fixed_liver": livers[0], "moving_liver": livers[1]}
+    hashes: dict[str, Any] = {name: None if one is None else image_hash(one) for name, one in named.items()}
+    hashes["exclude"] = [image_hash(mask) for mask in exclude]
+    for name, one in zip(("fixed_vessels", "moving_vessels"), vessels, strict=True):
+        if one is not None:
+            hashes[name] = image_hash(one)
+    return hashes
 
 
 def _transforms(deformation: Deformation) -> tuple[sitk.Transform, sitk.Transform, float]:

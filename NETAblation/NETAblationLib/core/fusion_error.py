@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .deformable import Deformation, Outcome, Settings, register_deformable
-from .frames import Points
+from .deformable import Outcome, Settings, register_deformable
 from .freeform import jacobian_determinant
 from .fusion_inputs import Prepared
 from .fusion_quality import LiverAgreement
 from .progress import ProgressCallback, silent
-from .working_grids import WorkingGrid
+from .working_grids import mask_of_points
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -95,25 +94,16 @@ def inverse_consistency(
     points = grid.points(core)
     displacement = deformation.lattice.evaluate(deformation.control_mm, grid)[:, core].T.astype(np.float64)
     there = deformation.map_points(points, displacement)
-    onto = WorkingGrid.over(there.min(axis=0) - 4.0, there.max(axis=0) + 4.0, _BACK_SPACING_MM)
-    index = np.rint((there - onto.first_ras_mm) / onto.spacing_mm).astype(int)[:, ::-1]
-    moved = np.zeros(onto.shape, dtype=bool)
-    moved[tuple(index.T)] = True
-    moved = ndimage.binary_closing(np.pad(moved, 2), iterations=1)[2:-2, 2:-2, 2:-2] | moved
+    onto, moved = mask_of_points(there, _BACK_SPACING_MM)
     swapped = Prepared(
         images.moving, images.fixed, images.moving_usable, images.fixed_usable, onto, moved, images.rim_mm
     )
     start = np.linalg.inv(deformation.rigid).astype(np.float64)
-    back = register_deformable(swapped, start, settings.backward(), progress, with_error=False).deformation
-    returned = back.map_points(there, _displacement_at(back, there))
+    back = register_deformable(swapped, start, settings.up_to_middle(), progress, with_error=False).deformation
+    returned = back.map_points(there, back.displacement_at(there))
     distance = np.zeros(grid.shape, dtype=np.float32)
     distance[core] = np.linalg.norm(returned - points, axis=1)
     return distance
-
-
-def _displacement_at(deformation: Deformation, points: Points) -> Points:
-    lattice = deformation.lattice
-    return np.asarray(lattice.at(points) @ deformation.control_mm.reshape(3, -1).T, dtype=np.float64)
 
 
 def signs_of(

@@ -34,9 +34,6 @@ _PADDING_HU = -1200.0
 _WINDOW_HU, _OUTER_SLOPE, _RANGE_HU = (-150.0, 300.0), 0.25, (-1000.0, 1200.0)
 #: Another modality is scaled so that its 1st to 99th percentile spans this. User-set.
 _SCALED_RANGE = 400.0
-#: Outside of the livers contrast is cut at this and turned down to this share, around a level this far
-#: below the liver (HU or scaled), with the mask's edge blurred by so much. User-set.
-_OUTER_LIMIT, _OUTER_CONTRAST, _OUTER_STEP, _CAPSULE_BLUR_MM = 100.0, 0.3, 100.0, 1.0
 #: CT values of the body are above this, in HU.
 _BODY_HU = -300.0
 _BODY_SPACING_MM = 4.0
@@ -180,25 +177,6 @@ def gray_scale(image: sitk.Image, reference: sitk.Image | None = None) -> sitk.I
         values = np.clip((values - bottom) * (_SCALED_RANGE / (top - bottom)), -_SCALED_RANGE, 2 * _SCALED_RANGE)
         values = values.astype(np.float32)
     return _like(values, image)
-
-
-def faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
-    """A gray-scaled image (float32) with the contrast outside of its liver mask turned down.
-
-    The liver slides along the ribs and the abdominal wall; what lies beyond its capsule must not
-    hold it back. The capsule itself is kept as a step to darker surroundings.
-    """
-    mask = sitk.Resample(liver, image, sitk.Transform(), sitk.sitkNearestNeighbor)
-    inside = sitk.GetArrayFromImage(mask) > 0
-    values = sitk.GetArrayFromImage(image)
-    if not inside.any():
-        return image
-    outer = np.float32(np.median(values[inside])) - np.float32(_OUTER_STEP)
-    sigma = _CAPSULE_BLUR_MM / np.array(image.GetSpacing())[::-1]
-    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    limit = np.float32(_OUTER_LIMIT)
-    faded = outer + np.float32(_OUTER_CONTRAST) * np.clip(values - outer, -limit, limit)
-    return _like(share * values + (1 - share) * faded, image)
 
 
 def liver_region(mask: sitk.Image, spacing_mm: float = 2.0) -> tuple[WorkingGrid, BoolArray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .fusion_quality import LiverAgreement
+from .fusion_vessels import VesselAgreement
 
 GOOD, DOUBTFUL, NOT_USABLE = "good", "doubtful", "not usable"
 _ORDER = (GOOD, DOUBTFUL, NOT_USABLE)
@@ -25,6 +26,9 @@ _SURFACE_LIMITS_MM = (3.0, 6.0)
 #: Mean distance between a point and where there and back takes it, in mm: two patients with livers that
 #: look alike had 3 to 16 mm, pairs of one patient rarely more than 2. User-set.
 _INVERSE_LIMITS_MM = (2.0, 3.0)
+#: Median distance of the vessels' middles in mm: a fusion this far off at vessels is off at the lesion. User-set,
+#: like the limits of the bound.
+_VESSEL_LIMITS_MM = (2.5, 5.0)
 #: A Jacobian below these leaves tissue this much smaller; and the share that can be compared. User-set.
 _JACOBIAN_LIMITS, _USABLE_LIMITS = (0.3, 0.0), (0.5, 0.2)
 
@@ -44,6 +48,7 @@ class Findings:
     landmark_count: int = 0
     reason_for_rigid: str | None = None
     inverse_mm: float = 0.0
+    vessels: VesselAgreement | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,13 @@ def judge(found: Findings) -> Judgment:
             level,
             f"The liver surfaces lie {found.agreement.surface_distance_mm:.1f} mm apart after fusion (mean; above "
             f"{_SURFACE_LIMITS_MM[0]:g} mm): check both liver masks and the fusion.",
+        )
+    if found.vessels is not None:
+        level = _above(found.vessels.centerline_distance_mm, _VESSEL_LIMITS_MM)
+        judgment = judgment.with_limit(
+            level,
+            f"The middles of the vessels lie {found.vessels.centerline_distance_mm:.1f} mm apart after fusion (median; "
+            f"good up to {_VESSEL_LIMITS_MM[0]:g} mm), their Dice is {found.vessels.dice:.2f}.",
         )
     if level := _below(found.jacobian_min, _JACOBIAN_LIMITS):
         judgment = judgment.with_limit(

@@ -54,6 +54,15 @@ class WorkingGrid:
         return image
 
 
+def mask_of_points(points_ras_mm: Points, spacing_mm: float) -> tuple[WorkingGrid, BoolArray]:
+    """A grid over points (N, 3) that fill a body about as densely as its voxels, and the body's voxels (K, J, I)."""
+    grid = WorkingGrid.over(points_ras_mm.min(axis=0) - 4.0, points_ras_mm.max(axis=0) + 4.0, spacing_mm)
+    index = np.rint((points_ras_mm - grid.first_ras_mm) / spacing_mm).astype(int)[:, ::-1]
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[tuple(index.T)] = True
+    return grid, ndimage.binary_closing(np.pad(mask, 2), iterations=1)[2:-2, 2:-2, 2:-2] | mask
+
+
 @dataclass(frozen=True)
 class SampledImage:
     """An array (K, J, I) of values in space, with the share of each voxel that may be used."""

@@ -1,0 +1,113 @@
+"""Do the vessels of both images come to lie on each other? A check of a fusion by masks that do not drive it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy.spatial import cKDTree
+
+from . import frames
+from .deformable import Deformation
+from .errors import InputError
+from .excluded import cut_to_contents
+from .frames import Points
+from .fusion_inputs import sample_mask
+from .images import as_mask
+from .vessels import centerlines_of_mask
+from .working_grids import WorkingGrid
+
+FloatArray = npt.NDArray[np.floating]
+
+#: Voxel edge at which the masks are compared, in mm: half of the vessels that matter (3 mm).
+_SPACING_MM = 1.5
+#: Room around the fixed vessels in which the moving ones are looked for, in mm.
+_PAD_MM = 15.0
+
+
+@dataclass(frozen=True)
+class VesselAgreement:
+    """Dice (0..1) of the fixed and the carried moving vessels, and how far their middles lie apart in mm.
+
+    The distance is the median, by length and both ways, from a point of one centerline to the nearest of the
+    other. A branch that only one of the images shows does not count in it; motion along a vessel does not show.
+    """
+
+    dice: float
+    centerline_distance_mm: float
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """Vessels of one image: their mask, cut to what it holds; points (N, 3) along their middle, with lengths (N,)."""
+
+    mask: sitk.Image
+    points_ras_mm: Points
+    step_mm: FloatArray
+
+
+@dataclass(frozen=True)
+class VesselPair:
+    """The vessels of the fixed and of the moving image."""
+
+    fixed: _Tree
+    moving: _Tree
+
+    @classmethod
+    def of(
+        cls,
+        fixed: sitk.Image,
+        moving: sitk.Image,
+        fixed_vessels: sitk.Image | None,
+        moving_vessels: sitk.Image | None,
+    ) -> VesselPair | None:
+        """From masks (or labels) on the grids of the two images; None without any.
+
+        Raises InputError where only one is given, and as `images.as_mask`, `frames.require_same_grid` and
+        `vessels.centerlines_of_mask`.
+        """
+        if fixed_vessels is None and moving_vessels is None:
+            return None
+        if fixed_vessels is None or moving_vessels is None:
+            missing = "fixed" if fixed_vessels is None else "moving"
+            raise InputError(
+                f"vessels: those of the {missing} image are missing; they are compared where both are given"
+            )
+        trees = []
+        for mask, image, side in ((fixed_vessels, fixed, "fixed"), (moving_vessels, moving, "moving")):
+            checked = as_mask(mask, f"{side} vessels")
+            frames.require_same_grid(checked, image, f"{side} vessels", f"{side} image")
+            cut = cut_to_contents(checked)
+            lines = centerlines_of_mask(cut)
+            trees.append(_Tree(cut, frames.as_points(lines.points_ras_mm), lines.step_mm))
+        return cls(*trees)
+
+    def agreement(self, deformation: Deformation, *, rigid_only: bool = False) -> VesselAgreement:
+        """Compare the vessels through a deformation or its rigid part."""
+        lower, upper = frames.bounding_box_ras(self.fixed.mask)
+        grid = WorkingGrid.over(lower - _PAD_MM, upper + _PAD_MM, _SPACING_MM)
+        points = grid.points()
+        if rigid_only:
+            deformation = replace(deformation, control_mm=np.zeros_like(deformation.control_mm))
+        displacement = deformation.lattice.evaluate(deformation.control_mm, grid).reshape(3, -1).T
+        before = sample_mask(self.fixed.mask, points) > 0.5
+        after = sample_mask(self.moving.mask, deformation.map_points(points, displacement.astype(np.float64))) > 0.5
+        dice = 2.0 * int((before & after).sum()) / max(int(before.sum()) + int(after.sum()), 1)
+        middle = self.fixed.points_ras_mm
+        carried = deformation.map_points(middle, deformation.displacement_at(middle))
+        away = np.concatenate(
+            [
+                cKDTree(self.moving.points_ras_mm).query(carried)[0],
+                cKDTree(carried).query(self.moving.points_ras_mm)[0],
+            ]
+        )
+        return VesselAgreement(dice, _median(away, np.concatenate([self.fixed.step_mm, self.moving.step_mm])))
+
+
+def _median(values: FloatArray, weights: FloatArray) -> float:
+    """The value that half of the weight lies below."""
+    order = np.argsort(values)
+    heaped = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(heaped, 0.5 * heaped[-1])])
