@@ -130,7 +130,8 @@ def fitted(signs: Sequence[Signs], truth_mm: Sequence[float], anatomies: Sequenc
     # The quantile of a sample of n is exceeded by a new case as often as asked for at this level.
     level = min(np.ceil(0.9 * (len(target) + 1)) / len(target), 1.0)
     weights = tuple(float(round(weight, 4)) for weight in _weights(terms, target))
-    return ErrorModel(weights, round(float(np.exp(np.quantile(residual, level))), 3))
+    factor, least_mm = np.exp(np.quantile(residual, level)), np.percentile(truth_mm, 5)
+    return ErrorModel(weights, round(float(factor), 3), round(float(least_mm), 2))
 
 
 def _weights(terms: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -385,11 +385,6 @@ def test_where_nothing_slides_a_wrong_moving_liver_does_no_harm(pair):
     assert errors_mm(found).mean() < 1.05 * errors_mm(fuse(**pair, preset="fast")).mean()
 
 
-@pytest.mark.parametrize(("gap_mm", "share"), [(0.0, 0.0), (1.2, 0.0), (1.4, 0.5), (1.6, 1.0), (9.0, 1.0)])
-def test_surroundings_are_left_out_as_far_as_the_capsule_gapes(gap_mm, share):
-    assert sliding.sliding_share(gap_mm) == pytest.approx(share)
-
-
 def test_landmarks_pull_and_measure(pair, result):
     points = liver_points(5)
     truth = DEFORMATION.fixed_to_moving(points)

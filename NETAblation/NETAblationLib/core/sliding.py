@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
@@ -22,10 +21,12 @@ from .working_grids import mask_of_points
 
 #: Livers that overlap less after the rigid part are not trusted to tell what lies beyond the capsule. User-set.
 _MIN_RIGID_DICE = 0.8
-#: Gap at the capsule in mm up to which nothing slides, and from which all of it does: without sliding it was
-#: 0.5 to 1.4 mm, with sliding 1.5 and more (digital patients and real CTs with a known motion); where the liver
-#: shows next to no structure it says nothing.
-_GAP_LIMITS_MM = (1.2, 1.6)
+#: Gap at the capsule in mm from which the liver slides: it was 1.1 mm and more where it did; where not, 0.5 to 0.85,
+#: and more only where the liver shows little structure or its mask is rough, where leaving the surroundings out costs
+#: little (digital patients and three real CTs with a known motion).
+_LEAST_GAP_MM = 0.95
+#: Rim of a liver that slides, in mm: enough to hold its capsule, not the ribs. User-set.
+_SLIDING_RIM_MM = 4.0
 #: Voxel edge of a liver that is known from the other image only, in mm.
 _CARRIED_SPACING_MM = 3.0
 #: Beyond the capsule contrast is cut at this and turned down to this share, around a level this far below the
@@ -52,22 +53,22 @@ def carried_core(images: Prepared, deformation: Deformation) -> sitk.Image:
     return onto.image(mask.astype(np.uint8))
 
 
-def sliding_share(gap_mm: float) -> float:
-    """How much of the liver's surroundings to leave out (0..1), by the gap at its capsule."""
-    low, high = _GAP_LIMITS_MM
-    return float(np.clip((gap_mm - low) / (high - low), 0, 1))
+def slides(gap_mm: float) -> bool:
+    """Whether a liver with that gap at its capsule slides along its surroundings."""
+    return gap_mm > _LEAST_GAP_MM
 
 
-def without_surroundings(images: Prepared, fixed_liver: sitk.Image, moving_liver: sitk.Image, share: float) -> Prepared:
-    """The same images with what lies beyond the capsules turned down, by a share (0..1)."""
+def without_surroundings(images: Prepared, fixed_liver: sitk.Image, moving_liver: sitk.Image) -> Prepared:
+    """The same images with what lies beyond the capsules turned down, and a thinner rim."""
     return replace(
         images,
-        fixed=_faded_around(images.fixed, fixed_liver, share),
-        moving=_faded_around(images.moving, moving_liver, share),
+        fixed=_faded_around(images.fixed, fixed_liver),
+        moving=_faded_around(images.moving, moving_liver),
+        rim_mm=min(images.rim_mm, _SLIDING_RIM_MM),
     )
 
 
-def _faded_around(image: sitk.Image, liver: sitk.Image, share: float) -> sitk.Image:
+def _faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
     """A gray-scaled image (float32) with less contrast outside of its liver.
 
     The capsule itself is kept as a step to darker surroundings.
@@ -79,11 +80,9 @@ def _faded_around(image: sitk.Image, liver: sitk.Image, share: float) -> sitk.Im
         return image
     outer = np.float32(np.median(values[inside])) - np.float32(_OUTER_STEP)
     sigma = _CAPSULE_BLUR_MM / np.array(image.GetSpacing())[::-1]
-    kept: npt.NDArray[np.floating] = 1 - np.float32(share) * (
-        1 - ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    )
+    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
     limit = np.float32(_OUTER_LIMIT)
     faded = outer + np.float32(_OUTER_CONTRAST) * np.clip(values - outer, -limit, limit)
-    result = sitk.GetImageFromArray(kept * values + (1 - kept) * faded)
+    result = sitk.GetImageFromArray(share * values + (1 - share) * faded)
     result.CopyInformation(image)
     return result
