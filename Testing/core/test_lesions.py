@@ -90,6 +90,22 @@ def test_a_noisy_ellipsoid_is_found_with_its_volume(semi_mm, hu, noise, least_di
     assert frames.same_grid(result.mask, image)
 
 
+@pytest.mark.parametrize(("hu", "middle_hu"), [(50.0, 22.0), (-40.0, -52.0)])
+def test_the_volume_of_a_small_lesion_does_not_depend_on_its_middle(hu, middle_hu):
+    """9 mm, its middle duller as in the arterial phase or darker as in the portal one, on oblique voxels, lines off."""
+    volumes = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        axes = shapes.rotation(tuple(rng.normal(size=3)), 140.0 * rng.random())
+        lesion, middle = shapes.ellipsoid(CENTER, (4.8, 4.5, 4.2), axes), shapes.sphere(CENTER, 2.2)
+        image, _ = painted(lesion, 20, spacing=(1.0, 1.0, 2.0), direction=axes, hu=hu, noise=9.0, seed=seed)
+        change = ndimage.gaussian_filter(share_inside(middle, image), 0.6 / np.array([2.0, 1.0, 1.0]))
+        image = like((array(image) + (middle_hu - hu) * change).astype(np.float32), image)
+        line = line_along(axes[:, 0], 4.8) + rng.normal(0, 0.7, (2, 3))
+        volumes.append(segment_lesion(image, line).volume_ml)
+    assert np.mean(volumes) == pytest.approx(4 / 3 * np.pi * 4.8 * 4.5 * 4.2 / 1000, rel=0.08)
+
+
 @pytest.mark.parametrize(
     ("spacing", "direction"),
     [

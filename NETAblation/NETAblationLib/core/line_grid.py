@@ -28,6 +28,9 @@ _EDGE_FRACTION, _EDGE_BOUNDS_MM = 1.0 / 32.0, (0.7, 1.5)
 #: resolves about 0.6 to 0.8 line pairs per mm). No published source; user-set.
 SCANNER_BLUR_MM = 0.6
 
+#: Where the smoothing filter is cut, in its standard deviations.
+_TRUNCATE = 3.0
+
 
 @dataclass(frozen=True)
 class LineGrid:
@@ -122,11 +125,38 @@ class ImageCrop:
         The blur of the scanner and of the voxels themselves counts, so that thick slices are
         blurred less by the filter: noise is suppressed and the resolution equal as far as may be.
         """
-        own = SCANNER_BLUR_MM**2 + self.spacing_kji_mm**2 / 12.0
-        sigma = np.sqrt(np.maximum(blur_mm**2 - own, 0.0)) / self.spacing_kji_mm
-        smooth = ndimage.gaussian_filter(np.clip(self.values, *bounds), sigma, mode="nearest", truncate=3.0)
-        total = float(np.sqrt(np.maximum(own, blur_mm**2).mean()))
+        smooth = ndimage.gaussian_filter(
+            np.clip(self.values, *bounds), self._filter_sigma(blur_mm), mode="nearest", truncate=_TRUNCATE
+        )
+        total = float(np.sqrt(np.maximum(self._own_mm2, blur_mm**2).mean()))
         return grid.sample(smooth, self.ras_to_index, 3), total
+
+    def blurs_mm2(self, grid: LineGrid, blur_mm: float) -> tuple[Points, Points]:
+        """Covariances (3, 3) in mm2, along a grid's axes, of the blur by `smoothed_on`'s filter and by the image."""
+        # A Gaussian of less than a voxel, sampled at voxels, blurs less than it says.
+        filtered = [_sampled_variance(sigma) for sigma in self._filter_sigma(blur_mm)] * self.spacing_kji_mm**2
+        turn = self.ras_to_index[:3, :3] @ grid.axes * self.spacing_kji_mm[::-1, None]
+        return turn.T @ np.diag(filtered[::-1]) @ turn, turn.T @ np.diag(self._own_mm2[::-1]) @ turn
+
+    @property
+    def _own_mm2(self) -> FloatArray:
+        """Variance (3,) of the blur by the scanner and by the voxels themselves, along K, J, I."""
+        variance: FloatArray = SCANNER_BLUR_MM**2 + self.spacing_kji_mm**2 / 12.0
+        return variance
+
+    def _filter_sigma(self, blur_mm: float) -> FloatArray:
+        """Standard deviation (3,) in voxels of the filter that brings the blur to `blur_mm`."""
+        sigma: FloatArray = np.sqrt(np.maximum(blur_mm**2 - self._own_mm2, 0.0)) / self.spacing_kji_mm
+        return sigma
+
+
+def _sampled_variance(sigma: float) -> float:
+    """Variance in voxels of a Gaussian that is sampled at voxels and cut as `smoothed_on` does."""
+    if sigma == 0.0:
+        return 0.0
+    steps = np.arange(-int(_TRUNCATE * sigma + 0.5), int(_TRUNCATE * sigma + 0.5) + 1)
+    weights = np.exp(-0.5 * (steps / sigma) ** 2)
+    return float((steps**2 * weights).sum() / weights.sum())
 
 
 def carve(field: FloatArray, grid: LineGrid, image: sitk.Image) -> sitk.Image:
