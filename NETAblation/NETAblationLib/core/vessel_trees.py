@@ -62,6 +62,10 @@ class _Piece:
     length_mm: float
 
 
+#: From an end of a piece to another piece: its number, the end that it leads to, and the price.
+_Step = tuple[int, int, float]
+
+
 @dataclass(frozen=True)
 class Contact:
     """Where two branches touch: node numbers within each, and the share of contrast in between."""
@@ -142,13 +146,13 @@ def prices(
         for end in (0, 1):
             meeting[piece.ends[end]].append((number, end))
     starts = {kind: [_piece_at(pieces, *place) for place in places] for kind, places in trunks.items()}
-    bridges = _bridges(branches, touching)
+    steps = _steps(pieces, meeting, _bridges(branches, touching))
     members = {kind: list(start) for kind, start in starts.items()}
     for _ in range(_ROUNDS):
         blood = _tree_bloods(pieces, members)
         blur = _blur_mm(pieces, list(blood.values()))
         price = {
-            kind: _cheapest(pieces, meeting, bridges, start, blood.get(kind), _others(blood, kind), blur)
+            kind: _cheapest(pieces, steps, start, blood.get(kind), _others(blood, kind), blur)
             for kind, start in starts.items()
         }
         members = _thick_members(pieces, price)
@@ -273,33 +277,48 @@ def _tree_bloods(pieces: Sequence[_Piece], members: Mapping[VesselKind, Sequence
     return blood
 
 
-def _cheapest(
+def _steps(
     pieces: Sequence[_Piece],
     meeting: Mapping[int, list[tuple[int, int]]],
     bridges: Mapping[tuple[int, int], float],
+) -> list[tuple[list[_Step], list[_Step]]]:
+    """From each end of each piece: where its other end leads to, and what that costs but for the blood."""
+
+    def onward(number: int, end: int) -> list[_Step]:
+        piece = pieces[number]
+        return [
+            (other, 1 - other_end, _step_price(piece, end, pieces[other], other_end, bridges))
+            for other, other_end in meeting[piece.ends[end]]
+            if other != number
+        ]
+
+    return [(onward(number, 0), onward(number, 1)) for number in range(len(pieces))]
+
+
+def _cheapest(
+    pieces: Sequence[_Piece],
+    steps: Sequence[tuple[list[_Step], list[_Step]]],
     start: Sequence[int],
     own: float | None,
     others: Sequence[float],
     blur_mm: float,
 ) -> FloatArray:
     """Price of the cheapest way from the start to each piece (Dijkstra over pieces and directions)."""
-    best = np.full((len(pieces), 2), np.inf)
-    best[list(start)] = 0.0
+    best = [[np.inf, np.inf] for _ in pieces]
+    for number in start:
+        best[number] = [0.0, 0.0]
+    blood = [_blood_price(piece, own, others, blur_mm) for piece in pieces]
     queue = [(0.0, number, end) for number in start for end in (0, 1)]
     while queue:
         price, number, end = heapq.heappop(queue)
-        if price > best[number, end]:
+        if price > best[number][end]:
             continue
-        piece = pieces[number]
-        for other, other_end in meeting[piece.ends[end]]:
-            if other == number:
-                continue
-            to = pieces[other]
-            value = price + _step_price(piece, end, to, other_end, bridges) + _blood_price(to, own, others, blur_mm)
-            if value < best[other, 1 - other_end]:
-                best[other, 1 - other_end] = value
-                heapq.heappush(queue, (value, other, 1 - other_end))
-    return best.min(axis=1)
+        for other, far_end, step in steps[number][end]:
+            value = price + step + blood[other]
+            if value < best[other][far_end]:
+                best[other][far_end] = value
+                heapq.heappush(queue, (value, other, far_end))
+    return np.min(best, axis=1)
 
 
 def _step_price(piece: _Piece, end: int, to: _Piece, to_end: int, bridges: Mapping[tuple[int, int], float]) -> float:

@@ -27,6 +27,7 @@ from .progress import ProgressCallback, silent
 from .vessel_radius import Profiles, running_median
 from .vessel_search import VesselSearch, blood_contrast, grid_about, resampled, search_vessels
 from .vessel_tracing import Branch, VoxelGraph, trace
+from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -479,13 +480,7 @@ def _painted(image: sitk.Image, search: VesselSearch, lines: Centerlines, blood:
     """
     grid = search.grid
     reach = float(lines.radius_mm.max()) * 1.4 + 1.0
-    first = np.array(grid.first_ras_mm)
-    nodes = np.rint((lines.points_ras_mm - first) / grid.spacing_mm).astype(int)[:, ::-1]
-    seeds = np.zeros(grid.shape, dtype=bool)
-    seeds[tuple(np.clip(nodes, 0, np.array(grid.shape) - 1).T)] = True
-    near = distance_mm(seeds, grid.spacing_mm) <= reach
-    places = grid.points(near)
-    wall, index = lines.nearest_walls(places)
+    near, wall, index = _walls_about(search, lines)
     level = -wall
     thick = lines.radius_mm[index] > _THICK_MM
     share = search.contrast[near] / blood
@@ -499,3 +494,38 @@ def _painted(image: sitk.Image, search: VesselSearch, lines: Centerlines, blood:
     fine = sitk.Resample(grid.image(field), image, sitk.Transform(), sitk.sitkLinear, -reach, sitk.sitkFloat32)
     kinds = sitk.Resample(grid.image(labels), image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
     return sitk.Mask(kinds, sitk.Cast(fine > 0, sitk.sitkUInt8))
+
+
+def _walls_about(
+    search: VesselSearch, lines: Centerlines
+) -> tuple[tuple[npt.NDArray[np.intp], ...], FloatArray, npt.NDArray[np.int64]]:
+    """Voxels of the working grid near vessels, the distance from each to the nearest wall, mm, and the point it is of.
+
+    Near is what the contrast can make part of a vessel, and what the surface of one is interpolated from. Vessels of
+    like radius together: about a thin one, little is near.
+    """
+    grid = search.grid
+    wall, index = np.full(grid.shape, np.inf, np.float32), np.full(grid.shape, -1)
+    nodes = np.rint((lines.points_ras_mm - np.array(grid.first_ras_mm)) / grid.spacing_mm).astype(int)[:, ::-1]
+    classes = np.floor(2 * lines.radius_mm).astype(int)
+    for value in np.unique(classes):
+        members = np.flatnonzero(classes == value)
+        part = lines.where(classes == value)
+        near = np.zeros(grid.shape, dtype=bool)
+        near[_balls(np.unique(nodes[members], axis=0), 1.4 * part.radius_mm.max() + 1.0, grid)] = True
+        distance, nearest = part.nearest_walls(grid.points(near))
+        nearer = distance < wall[near]
+        places = tuple(axis[nearer] for axis in np.nonzero(near))
+        wall[places], index[places] = distance[nearer], members[nearest[nearer]]
+    found = np.nonzero(index >= 0)
+    return found, wall[found], index[found]
+
+
+def _balls(centers: npt.NDArray[np.intp], radius_mm: float, grid: WorkingGrid) -> tuple[npt.NDArray[np.intp], ...]:
+    """Index (K, J, I) of all voxels of a grid within balls about voxels (N, 3), some of them more than once."""
+    reach = int(radius_mm / grid.spacing_mm)
+    steps = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
+    steps = steps[np.linalg.norm(steps, axis=1) * grid.spacing_mm <= radius_mm]
+    voxels = (centers[:, None] + steps).reshape(-1, 3)
+    voxels = voxels[((voxels >= 0) & (voxels < grid.shape)).all(axis=1)]
+    return tuple(voxels.T)
