@@ -21,6 +21,8 @@ from NETAblationLib.core.vessels import segment_vessels
 
 Array = npt.NDArray[np.float64]
 _TOLERANCE_MM, _LEAST_RADIUS_MM = 2.0, 1.5
+#: Constants were chosen on the first seeds, never on the last two.
+_SEEDS = (0, 1, 2, 20, 21)
 
 
 class _Truth:
@@ -76,7 +78,7 @@ def _objectness(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
 def main() -> None:
     """Print the table."""
     print(f"{'patient, method':32s}{'found':>7s}{'false':>7s}{'<3 mm':>7s}{'radius':>8s}{'kind':>6s}{'s':>7s}")
-    for seed in (0, 1, 2):
+    for seed in _SEEDS:
         patient = make_patient("standard", seed)
         truth, liver = _Truth(patient), patient.masks["liver"]
         start = time.perf_counter()
