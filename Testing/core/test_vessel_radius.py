@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from NETAblationLib.core.vessel_radius import Profiles
+from NETAblationLib.core.vessel_radius import Profiles, running_median
 from NETAblationLib.core.vessel_tracing import Branch
 
 SPACING_MM, COUNT, BLUR_MM, BLOOD = 0.8, 45, 0.9, 60.0
@@ -45,3 +45,17 @@ def test_a_neighbor_does_not_add_to_a_thin_vessel():
     """As thick and as bright, 2.5 mm between their walls."""
     tube = _tube(1.5)
     assert _radius_mm(np.maximum(tube, _tube(1.5, 5.5))) == pytest.approx(_radius_mm(tube), abs=0.05)
+
+
+def test_the_running_median_is_that_of_the_usable_values_nearby():
+    """4 mm to each side; where none is usable there, the nearest, and where none is at all, all."""
+    rng = np.random.default_rng(3)
+    along = np.cumsum(rng.uniform(0.3, 1.2, 60))
+    values, usable = rng.normal(size=60), rng.random(60) < 0.7
+    usable[20:45] = False
+    found = running_median(values, usable, along)
+    for place, value in zip(along, found, strict=True):
+        near = usable & (np.abs(along - place) <= 4.0)
+        nearest = values[usable][min(np.searchsorted(along[usable], place), usable.sum() - 1)]
+        assert value == pytest.approx(np.median(values[near]) if near.any() else nearest)
+    assert running_median(values, np.zeros(60, bool), along) == pytest.approx(np.median(values))
