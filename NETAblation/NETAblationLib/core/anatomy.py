@@ -1,14 +1,15 @@
 """What any CT of the body shows without learning: body and skin, lung, other air, bone, dense tissue, the table.
 
-All on one grid along R, A and S (:class:`~.working_grids.WorkingGrid`), whose arrays (K, J, I) grow
-toward superior, anterior and right, whatever the orientation of the image. What the scanner has not
+All is found along the body's own axes (:mod:`.body_frame`) and given on one grid along R, A and S
+(:class:`~.working_grids.WorkingGrid`), whose arrays (K, J, I) grow toward superior, anterior and right, whatever
+the orientation of the image. What the scanner has not
 measured (padding, the world outside of the image) is known as such: the body ends there, the skin does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,9 +18,12 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from . import frames
+from .body_frame import in_frame, upright
 from .errors import InputError
+from .frames import Matrix
 from .images import require_3d_finite
 from .skin import Skin, skin_of
+from .surfaces import Surface
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
@@ -35,6 +39,8 @@ DENSE_HU = 200.0
 _PADDING_HU, _OUTSIDE_HU, _MOST_HU = -1500.0, -1024.0, 3071.0
 #: A round field of view fills the slice to this share of its width; scanners pad the rest. User-set.
 _ROUND_SHARE = 0.02
+#: A corner filled with one value is at least this share of the image. User-set.
+_FILLED_SHARE = 0.002
 #: Less of the image above AIR_HU than the first share, or more than the second: no CT of a body. User-set.
 _BODY_SHARES = (0.01, 0.995)
 
@@ -87,7 +93,9 @@ class Anatomy:
     all other air in the body (bowel, abscess, pneumothorax); `bone` with its marrow; `dense` all else in
     the body above DENSE_HU: vessels, bowel and organs full of contrast, calcifications, metal. `table` is
     what lies outside of the body (table, cushions, lines) and `limbs` are arms or legs apart from it; `liver` is
-    the one that was given. Lung, gas, bone and dense are parts of the body and apart from each other.
+    the one that was given. Lung, gas, bone and dense are parts of the body and apart from each other. `found` is the
+    same anatomy along the body's axes, with the matrix (4, 4) from RAS mm to RAS mm along them, where these are not
+    the world's.
     """
 
     grid: WorkingGrid
@@ -101,11 +109,29 @@ class Anatomy:
     dense: BoolArray
     table: BoolArray
     limbs: BoolArray
+    found: tuple[Anatomy, Matrix] | None = field(default=None, repr=False)
 
     @cached_property
     def skin(self) -> Skin:
         """The surface of the body, sub-voxel, each point with its place: free, table side, covered or cut."""
-        return skin_of(self.grid, self.hu, self.known, self.body, self.table, self.limbs)
+        if self.found is None:
+            return skin_of(self.grid, self.hu, self.known, self.body, self.table, self.limbs)
+        along, to_body = self.found
+        surface = along.skin.surface
+        points = frames.apply_matrix(np.linalg.inv(to_body).astype(np.float64), surface.points_ras_mm)
+        return replace(along.skin, surface=Surface(points, surface.triangles))
+
+    def slices(self, start: int, stop: int) -> Anatomy:
+        """The slices of the grid from `start` to before `stop`."""
+        r, a, s = self.grid.first_ras_mm
+        step = self.grid.spacing_mm
+        grid = WorkingGrid((r, a, s + step * int(start)), step, (int(stop - start), *self.grid.shape[1:]))
+        return Anatomy(
+            grid,
+            self.hu[start:stop],
+            self.known[start:stop],
+            **{name: getattr(self, name)[start:stop] for name in _PARTS},
+        )
 
     def mask(self, name: str, image: sitk.Image) -> sitk.Image:
         """One of the parts by name ("bone", "lung", ...) as uint8 0/1 on the grid of a CT.
@@ -114,8 +140,9 @@ class Anatomy:
         """
         if name not in _EDGES_HU:
             raise InputError(f"'{name}' is no part of the anatomy found; there are {', '.join(_EDGES_HU)}")
-        part = getattr(self, name)
-        share = sitk.Cast(self.grid.image(part.astype(np.uint8) * np.uint8(100)), sitk.sitkUInt8)
+        along, to_body = self.found or (self, np.eye(4))
+        part = along.grid.image(getattr(along, name).astype(np.uint8) * np.uint8(100))
+        share = in_frame(part, np.linalg.inv(to_body).astype(np.float64))
         fine = sitk.GetArrayFromImage(sitk.Resample(share, image, sitk.Transform(), sitk.sitkLinear, 0.0))
         low, high = _EDGES_HU[name]
         inside = np.empty(fine.shape, np.uint8)
@@ -126,6 +153,9 @@ class Anatomy:
         mask.CopyInformation(image)
         return mask
 
+
+#: What is carried from the body's axes to the world's.
+_PARTS = ("body", "liver", "lung", "gas", "bone", "dense", "table", "limbs")
 
 #: HU of the voxels of a CT that belong to a part where its edge on the coarser grid leaves it open.
 _EDGES_HU = {
@@ -155,6 +185,27 @@ def find_obstacles(
     InputError, beginning with `purpose`, for one that is no CT of a body in HU.
     """
     require_3d_finite(image, "image")
+    turned, to_body = upright(image)
+    masks = [in_frame(mask, to_body) for mask in (liver, *tumors) if mask is not None]
+    found = find_upright(turned, masks, spacing_mm=spacing_mm, purpose=purpose)
+    if np.array_equal(to_body, np.eye(4)):
+        return found
+    del turned
+    grid = WorkingGrid.over(*frames.bounding_box_ras(image), spacing_mm)
+    hu, known = _on_grid(image, grid)
+    parts = {name: _on_world(getattr(found, name), found.grid, to_body, grid) for name in _PARTS}
+    for name, first in (("gas", "lung"), ("dense", "bone")):
+        parts[name] &= ~parts[first]
+    return Anatomy(grid, hu, known, **parts, found=(found, to_body))
+
+
+def find_upright(
+    image: sitk.Image, livers: Sequence[sitk.Image], *, spacing_mm: float, purpose: str = "finding the anatomy"
+) -> Anatomy:
+    """The anatomy in a CT in a frame along the body's axes; as `find_obstacles`, where it is said what is raised.
+
+    What lies in the masks `livers` is none of the obstacles.
+    """
     grid = WorkingGrid.over(*frames.bounding_box_ras(image), spacing_mm)
     hu, known = _on_grid(image, grid)
     share = float((hu[known] > AIR_HU).mean()) if known.any() else 0.0
@@ -165,9 +216,8 @@ def find_obstacles(
     tissue = hu > AIR_HU
     body = _body(tissue, hu, known, spacing_mm)
     in_liver = np.zeros(grid.shape, dtype=bool)
-    for mask in (liver, *tumors):
-        if mask is not None:
-            in_liver |= mask_on(mask, grid)
+    for mask in livers:
+        in_liver |= mask_on(mask, grid)
     air = body & ~tissue
     lung = _lung(air & ~in_liver, hu, body, spacing_mm) & ~in_liver
     gas = without_specks(air & ~lung & ~in_liver, _LEAST_ML, spacing_mm)
@@ -176,6 +226,20 @@ def find_obstacles(
     dense = without_specks((hu > DENSE_HU) & body & ~spared & ~bone & ~lung, _LEAST_ML, spacing_mm)
     table, limbs = _outside(tissue & ~body, spacing_mm)
     return Anatomy(grid, hu, known, body, in_liver, lung, gas, bone, dense, table, limbs)
+
+
+def _on_world(part: BoolArray, grid: WorkingGrid, to_body: Matrix, onto: WorkingGrid) -> BoolArray:
+    """A part found along the body's axes on a grid along the world's: the voxels it fills most, in its volume."""
+    share = in_frame(grid.image(part.astype(np.float32)), np.linalg.inv(to_body).astype(np.float64))
+    reference = onto.image(np.zeros(onto.shape, np.uint8))
+    filled = sitk.GetArrayFromImage(sitk.Resample(share, reference, sitk.Transform(), sitk.sitkLinear, 0.0))
+    touched = np.sort(filled[filled > 0])
+    if not len(touched):
+        return np.zeros(onto.shape, dtype=bool)
+    # Half of what is a voxel thin fills no voxel by half.
+    least = touched[-max(1, round(float(touched.sum(dtype=np.float64))))]
+    inside: BoolArray = filled >= min(least, 0.5)
+    return inside
 
 
 def _on_grid(image: sitk.Image, grid: WorkingGrid) -> tuple[FloatArray, BoolArray]:
@@ -208,9 +272,21 @@ def _measured(image: sitk.Image) -> sitk.Image:
         padding = array[:, radius > 1.0 + _ROUND_SHARE]
         if padding.size and (padding == padding.flat[0]).all():
             measured[:, radius > 1.0 - 1.5 / nx] = 0
+    measured[_filled_corners(array)] = 0
     known = sitk.GetImageFromArray(measured)
     known.CopyInformation(image)
     return known
+
+
+def _filled_corners(array: npt.NDArray) -> BoolArray:
+    """The voxels with which resampling has filled the corners, of one value that is not air's."""
+    corners = array[np.ix_(*([0, count - 1] for count in array.shape))]
+    filled = np.zeros(array.shape, dtype=bool)
+    for value in np.unique(corners[corners > AIR_HU]):
+        labels, sizes = pieces(array == value)
+        at_corner = np.unique(labels[np.ix_(*([0, count - 1] for count in array.shape))])
+        filled |= np.isin(labels, [label for label in at_corner if sizes[label] > _FILLED_SHARE * array.size])
+    return filled & (not filled.all())
 
 
 def _body(tissue: BoolArray, hu: FloatArray, known: BoolArray, spacing_mm: float) -> BoolArray:

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from . import frames, images
 from .anatomy import distance_mm, largest_piece, pieces
+from .body_frame import in_frame
 from .errors import GeometryError, NothingFoundError
 from .progress import ProgressCallback, silent
 from .torso import Torso
@@ -119,7 +120,8 @@ def segment_liver(
     field = np.full(torso.grid.shape, -1.0, dtype=np.float32)
     field[part] = _grown(torso, part, smooth, candidates, even, value, spread)
     progress(0.9, "surface")
-    mask = _on_image(torso.grid.image(field), image)
+    along = torso.grid.image(field)
+    mask = _on_image(in_frame(along, np.linalg.inv(torso.to_body).astype(np.float64)), image)
     volume = float(sitk.GetArrayViewFromImage(mask).sum() * np.prod(image.GetSpacing()) / 1000.0)
     if volume == 0:
         raise NothingFoundError("no liver found: set a seed in the liver (R, A, S in mm)")
@@ -146,7 +148,8 @@ def _checked_seeds(seeds_ras_mm: Sequence[npt.ArrayLike]) -> FloatArray:
 
 def _seed_index(torso: Torso, seeds: FloatArray) -> npt.NDArray[np.int64]:
     """Voxels (N, 3) of the seeds; raises GeometryError for one outside of the body."""
-    index = np.rint((seeds - torso.grid.first_ras_mm) / torso.grid.spacing_mm).astype(np.int64)[:, ::-1]
+    along = frames.apply_matrix(torso.to_body, seeds)
+    index = np.rint((along - torso.grid.first_ras_mm) / torso.grid.spacing_mm).astype(np.int64)[:, ::-1]
     for seed, voxel in zip(seeds, index, strict=True):
         inside = np.all((voxel >= 0) & (voxel < torso.grid.shape))
         if not (inside and torso.body[tuple(voxel)] and not torso.lungs[tuple(voxel)]):

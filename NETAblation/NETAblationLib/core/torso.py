@@ -1,6 +1,7 @@
 """Where in a torso an organ can be: within the rib cage, below the diaphragm, in front of the spine.
 
-From what :mod:`.anatomy` finds, on its grid, whose arrays (K, J, I) grow toward superior, anterior and right.
+From what :mod:`.anatomy` finds along the body's axes, on its grid, whose arrays (K, J, I) grow toward the body's
+superior, anterior and right.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .anatomy import BONE_HU, Anatomy, distance_mm, find_obstacles, pieces
+from .anatomy import BONE_HU, Anatomy, distance_mm, find_upright, pieces
+from .body_frame import upright
+from .frames import Matrix
+from .images import require_3d_finite
 from .working_grids import WorkingGrid
 
 FloatArray = npt.NDArray[np.floating]
@@ -39,14 +43,26 @@ _PREVERTEBRAL_MM = (30.0, 24.0)
 
 @dataclass(frozen=True)
 class Torso:
-    """The anatomy of a torso and the places in it; all arrays have the shape of its grid, (K, J, I)."""
+    """The anatomy of a torso and the places in it; all arrays have the shape of its grid, (K, J, I).
+
+    The grid runs along the body's axes: `to_body` (4, 4) maps RAS mm to its RAS mm.
+    """
 
     anatomy: Anatomy
+    to_body: Matrix
 
     @classmethod
     def of(cls, image: sitk.Image, spacing_mm: float) -> Torso:
-        """The torso in a CT on a grid of that spacing; raises InputError for an image that is no CT of a body in HU."""
-        return cls(find_obstacles(image, spacing_mm=spacing_mm))
+        """The torso in a CT on a grid of that spacing.
+
+        Raises ImageReadError for an image that is not 3D and sound, InputError for one that is no CT of a body in HU.
+        """
+        require_3d_finite(image, "image")
+        turned, to_body = upright(image)
+        anatomy = find_upright(turned, (), spacing_mm=spacing_mm)
+        # The body ends where the image does, and not in the air with which an oblique grid is filled beyond.
+        slices = np.flatnonzero(anatomy.body.any(axis=(1, 2)))
+        return cls(anatomy.slices(slices[0], slices[-1] + 1), to_body)
 
     @property
     def grid(self) -> WorkingGrid:
@@ -107,8 +123,15 @@ class Torso:
 
     def _middle_line(self) -> FloatArray:
         """The middle of the body in each slice, (K, 2) of (J, I), smooth."""
-        rows = [np.argwhere(part).mean(axis=0) if part.any() else np.array(part.shape) / 2 for part in self.body]
-        return ndimage.gaussian_filter1d(np.array(rows), 20.0 / self.grid.spacing_mm, axis=0)
+        scale = 20.0 / self.grid.spacing_mm
+        # Each slice counts by its area: at an oblique end of the image a sliver of the body has no middle.
+        area = ndimage.gaussian_filter1d(self.body.sum(axis=(1, 2)).astype(np.float64), scale)
+        moments = (
+            (self.body.sum(axis=2) * np.arange(self.grid.shape[1])).sum(axis=1),
+            (self.body.sum(axis=1) * np.arange(self.grid.shape[2])).sum(axis=1),
+        )
+        middle = [ndimage.gaussian_filter1d(moment.astype(np.float64), scale) / area for moment in moments]
+        return np.stack(middle, axis=1)
 
     def _polar(self, center: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """Distance in mm and sector of each voxel of a slice, (J, I), from a center (J, I)."""
@@ -121,11 +144,7 @@ class Torso:
         """Distance to the innermost bone near the skin in each slice and sector, (K, S), and where there is one."""
         step = self.grid.spacing_mm
         thick = distance_mm(~self.bright, step) > _RIB_HALF_MM
-        ribs = (
-            self.bright
-            & (distance_mm(~self.body, step) < _RIB_DEPTH_MM)
-            & (distance_mm(thick, step) > 2 * _RIB_HALF_MM)
-        )
+        ribs = self.bright & (self._depth_mm() < _RIB_DEPTH_MM) & (distance_mm(thick, step) > 2 * _RIB_HALF_MM)
         radius = np.full((len(middle), _SECTORS), np.inf)
         for k, center in enumerate(middle):
             if ribs[k].any():
@@ -133,6 +152,12 @@ class Torso:
                 np.minimum.at(radius[k], sector[ribs[k]], distance[ribs[k]])
         found = np.isfinite(radius)
         return np.where(found, radius, 0.0), found.astype(np.float64)
+
+    def _depth_mm(self) -> FloatArray:
+        """Distance to the outside of the body within each slice: an end of the image is no skin."""
+        outside = sitk.GetImageFromArray((~self.body).view(np.uint8))
+        outside.SetSpacing([self.grid.spacing_mm, self.grid.spacing_mm, 1e3 * self.grid.spacing_mm])
+        return np.maximum(sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(outside, False, False, True)), 0)
 
     @property
     def has_lungs(self) -> bool:

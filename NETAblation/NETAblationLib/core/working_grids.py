@@ -32,7 +32,8 @@ class WorkingGrid:
     def over(cls, lower_ras_mm: npt.ArrayLike, upper_ras_mm: npt.ArrayLike, spacing_mm: float) -> WorkingGrid:
         """The grid that covers a box, centered on it."""
         lower, upper = np.asarray(lower_ras_mm, float), np.asarray(upper_ras_mm, float)
-        count = np.maximum(np.ceil((upper - lower) / spacing_mm).astype(int), 1)
+        # The rounding of a box that was turned must not add a voxel.
+        count = np.maximum(np.ceil((upper - lower) / spacing_mm - 1e-6).astype(int), 1)
         first = (lower + upper - (count - 1) * spacing_mm) / 2
         return cls(tuple(first.tolist()), spacing_mm, tuple(count[::-1].tolist()))
 
