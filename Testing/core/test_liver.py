@@ -55,6 +55,25 @@ def test_a_large_zone_at_the_ribs_belongs_to_it():
     assert found[zone].mean() > 0.9
 
 
+def _cut(patient, below_top_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """The liver found in the image after ablation, if that ends so far below the liver's top, and the exact one."""
+    exact = _inside(patient.post_liver)
+    end = int(np.flatnonzero(exact.any(axis=(1, 2)))[-1] + 1 - below_top_mm / 2.0)
+    return _inside(segment_liver(patient.post[:, :, :end]).mask), exact[:end]
+
+
+def test_an_image_that_ends_at_the_dome_does_not_lead_into_the_heart(patient):
+    found, exact = _cut(patient, 10.0)
+    assert _dice(found, exact) > 0.925
+    assert (found & (distance_mm(exact, 2.0) > 4.0)).sum() * 0.008 < 80.0
+
+
+@pytest.mark.thorough
+def test_without_lung_in_the_image_the_wall_is_told_by_its_brightness():
+    found, exact = _cut(make_patient("small", 2), 30.0)
+    assert _dice(found, exact) > 0.92
+
+
 def test_metastases_belong_to_it_and_neighbors_do_not(patient, found):
     liver = _inside(found.mask)
     for lesion in patient.lesions:

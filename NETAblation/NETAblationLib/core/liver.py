@@ -37,6 +37,9 @@ _SPACING_MM = 2.5
 _EVEN_BOX_MM, _EVEN_SPREAD_HU, _LIVER_HU = 12.0, 14.0, (20.0, 220.0)
 #: An even piece below this is no liver (a kidney has less). User-set.
 _LEAST_EVEN_ML = 100.0
+#: An even piece that spreads more than this around its median, in HU, is more than one organ. Each is looked for
+#: at this depth of tissue as bright as it, in mm. User-set.
+_MIXED_HU, _WINDOW_HU, _CORE_DEPTH_MM = 12.0, 15.0, 5.0
 #: Tissue within the larger of these spreads and HU of the liver's own may be liver. User-set.
 _SPREADS, _DARKER_HU, _BRIGHTER_HU = 3.2, 18.0, 22.0
 #: Half the width of what counts as a neck, in mm, and how far the liver is grown back after cutting it. User-set.
@@ -49,6 +52,9 @@ _CLOSE_MM = 6.0
 #: organs (own measurement). Fluid (gallbladder) is below this HU. User-set.
 _EMBEDDED_NECKS_MM_AND_SHARES = ((3.0, 0.55), (6.0, 0.55), (10.0, 0.55), (16.0, 0.4))
 _EMBEDDED_LEAST_MM3, _FLUID_HU = 100.0, 22.0
+#: The heart is known from this volume on, in ml, and told from the liver where it is brighter by this, in HU, at this
+#: scale and no farther below the diaphragm's likely place than that, in mm. User-set.
+_HEART_ML, _HEART_BRIGHTER_HU, _HEART_SMOOTH_MM, _HEART_REACH_MM = 10.0, 5.0, 4.0, 40.0
 #: Times that the liver is grown, and what it embeds is added to it. User-set.
 _ROUNDS = 2
 #: The surface lies where brightness is this much below the liver's, in HU, at most that far out, in mm.
@@ -115,7 +121,7 @@ def segment_liver(
     even = _even_piece(torso, smooth, candidates, seed_index)
     part = _around(even, _REACH_MM / _SPACING_MM)
     value = float(np.median(smooth[even]))
-    spread = float(1.4826 * np.median(np.abs(smooth[even] - value)))
+    spread = _spread(smooth[even])
     progress(0.6, "liver")
     field = np.full(torso.grid.shape, -1.0, dtype=np.float32)
     field[part] = _grown(torso, part, smooth, candidates, even, value, spread)
@@ -172,7 +178,29 @@ def _even_piece(torso: Torso, smooth: FloatArray, candidates: BoolArray, seeds: 
     even = (variance < _EVEN_SPREAD_HU**2) & candidates
     if len(seeds):
         return _even_about_seeds(even, mean, seeds)
-    labels, sizes = pieces(even & (mean > _LIVER_HU[0]) & (mean < _LIVER_HU[1]))
+    found = _best_piece(torso, even & (mean > _LIVER_HU[0]) & (mean < _LIVER_HU[1]), 0.0)
+    if found is not None and _spread(mean[found]) > _MIXED_HU:
+        # Organs that touch without an edge are one even piece; apart they are of one brightness each.
+        found = None
+        for value in np.arange(*_LIVER_HU, _WINDOW_HU):
+            piece = _best_piece(torso, even & (np.abs(mean - value) < _WINDOW_HU), _CORE_DEPTH_MM)
+            if piece is not None and (found is None or piece.sum() > found.sum()):
+                found = piece
+    if found is None:
+        raise NothingFoundError(
+            "no liver found: no large, evenly bright organ lies on the right below the lung; set a seed in the liver"
+        )
+    return found
+
+
+def _spread(values: FloatArray) -> float:
+    """The standard deviation of what is normal in values (N,), N > 0, whatever lies far off."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def _best_piece(torso: Torso, even: BoolArray, depth_mm: float) -> BoolArray | None:
+    """The largest piece on the right and below the lungs of what lies so deep in even tissue; None if all are small."""
+    labels, sizes = pieces(_depth_mm(even) > depth_mm if depth_mm else even)
     score = sizes.astype(np.float64)
     right = np.bincount(labels.ravel(), weights=np.broadcast_to(torso.right_of_middle, labels.shape).ravel())
     score *= right / np.maximum(sizes, 1) > 0.5
@@ -180,11 +208,7 @@ def _even_piece(torso: Torso, smooth: FloatArray, candidates: BoolArray, seeds: 
         below_lung = np.maximum.accumulate(torso.lungs[::-1], axis=0)[::-1]
         score *= np.bincount(labels.ravel(), weights=below_lung.ravel()) / np.maximum(sizes, 1)
     best = int(score.argmax())
-    if score[best] * torso.voxel_ml < _LEAST_EVEN_ML:
-        raise NothingFoundError(
-            "no liver found: no large, evenly bright organ lies on the right below the lung; set a seed in the liver"
-        )
-    return labels == best
+    return None if score[best] * torso.voxel_ml < _LEAST_EVEN_ML else labels == best
 
 
 def _even_about_seeds(even: BoolArray, mean: FloatArray, seeds: npt.NDArray[np.int64]) -> BoolArray:
@@ -225,7 +249,7 @@ def _grown(
     values, allowed, core = smooth[part], candidates[part], even[part]
     behind, bright = torso.prevertebral[part], torso.bright[part]
     darkest, brightest = value - max(_SPREADS * spread, _DARKER_HU), value + max(_SPREADS * spread, _BRIGHTER_HU)
-    tissue = (values > darkest) & (values < brightest) & allowed & ~behind
+    tissue = (values > darkest) & (values < brightest) & allowed & ~behind & ~_heart(torso, smooth, value)[part]
     other = allowed & ~bright & (values > _FLUID_HU) & (values < value + _VESSEL_HU)
     vessels = allowed & ~bright & ~behind & (values > darkest - 5.0) & (values < value + _VESSEL_HU)
     embedded = np.zeros(core.shape, dtype=bool)
@@ -242,6 +266,24 @@ def _grown(
     share = ndimage.gaussian_filter((liver | edge).astype(np.float32), _SMOOTH_MM / _SPACING_MM)
     field = share - np.float32(0.45)
     return np.where(largest_piece(field > 0) | (field <= 0), field, np.float32(-0.1))
+
+
+def _heart(torso: Torso, smooth: FloatArray, value: float) -> BoolArray:
+    """What below the diaphragm's likely place is as bright as the heart above it, where that is brighter than liver."""
+    column = torso.body & ~torso.lungs & torso.between_lungs & (smooth > _FLUID_HU) & (smooth < value + _VESSEL_HU)
+    above = ndimage.binary_erosion(column & ~torso.below_diaphragm)
+    nothing = np.zeros(column.shape, dtype=bool)
+    if above.sum() * torso.voxel_ml < _HEART_ML:
+        return nothing
+    heart_value = float(np.median(smooth[above]))
+    if heart_value < value + _HEART_BRIGHTER_HU:
+        return nothing
+    share = ndimage.gaussian_filter(column.astype(np.float32), _HEART_SMOOTH_MM / _SPACING_MM)
+    local = ndimage.gaussian_filter(np.where(column, smooth, 0.0), _HEART_SMOOTH_MM / _SPACING_MM)
+    alike = column & (local > 0.5 * (value + heart_value) * share)
+    slices = np.arange(len(column))[:, None, None]
+    near = slices > torso.below_diaphragm.sum(axis=0) - _HEART_REACH_MM / _SPACING_MM
+    return ndimage.binary_propagation(above & alike, mask=alike & near)
 
 
 def _held_by(core: BoolArray, tissue: BoolArray) -> BoolArray:

@@ -33,9 +33,15 @@ _SECTORS = 120
 #: Thickness of what lines the ribs, in mm. User-set.
 _RIB_LINING_MM = 1.0
 
-#: Least volume of the lungs from which their base tells where the diaphragm is, in ml; half the width of the
-#: heart, and what may lie above the base of the lungs, in mm. User-set.
-_LUNGS_ML, _HEART_HALF_MM, _DIAPHRAGM_MM = 500.0, 40.0, 10.0
+#: Least volume of what is more than the tips of the lungs, and of what shows their base, in ml. User-set.
+_LUNGS_ML, _BASES_ML = 500.0, 100.0
+#: What may lie above the base of the lungs, and above the diaphragm's way on under the heart, which falls by this
+#: much for each mm: 99 % of the liver is within 7 mm of that on a digital patient, below it on two real CTs (own
+#: measurement). Lung this far within its outline from above lies on the diaphragm. In mm. User-set.
+_DIAPHRAGM_MM, _UNDER_HEART_MM, _FALL, _INNER_MM = 10.0, 4.0, 0.25, 20.0
+#: Where lung begins this near to the upper end of the image, that cuts a dome; above the domes there is more than
+#: this of the image where it shows the heart; in mm. User-set.
+_END_MM, _HEART_MM = 5.0, 50.0
 
 #: Half the width and the depth in front of the vertebrae, in mm, of the place of aorta, vena cava and crura.
 _PREVERTEBRAL_MM = (30.0, 24.0)
@@ -168,17 +174,48 @@ class Torso:
     def below_diaphragm(self) -> BoolArray:
         """What does not lie above the base of the lungs nearby; all of the grid where there are no lungs.
 
-        Under the lungs their base is the diaphragm. Under the heart, where no lung shows it, the
-        diaphragm is no higher than the highest base of the lungs beside it.
+        Under the lungs their base is the diaphragm. Under the heart, where no lung shows it, it goes on
+        from the base of the lungs beside, and falls.
         """
-        if not self.has_lungs:
+        if self._lung_base is None:
             return np.ones(self.grid.shape, dtype=bool)
-        is_known = self.lungs.any(axis=0)
-        base = np.where(is_known, self.lungs.argmax(axis=0), 0)
-        reach = 2 * int(_HEART_HALF_MM / self.grid.spacing_mm) + 1
-        highest = np.where(is_known, base, ndimage.maximum_filter(base, reach))
-        slices = np.arange(self.grid.shape[0])[:, None, None]
-        return slices <= highest + _DIAPHRAGM_MM / self.grid.spacing_mm
+        base, shows = self._lung_base
+        step = self.grid.spacing_mm
+        away, nearest = ndimage.distance_transform_edt(~shows, return_indices=True)
+        beside = ndimage.gaussian_filter(base[tuple(nearest)] - _FALL * away, _DIAPHRAGM_MM / 2 / step)
+        highest = np.where(shows, base + _DIAPHRAGM_MM / step, beside + _UNDER_HEART_MM / step)
+        # A dome that the image's end cuts is higher than all of the image.
+        highest[~shows & (base[tuple(nearest)] >= self._end)] = np.inf
+        return np.arange(self.grid.shape[0])[:, None, None] <= highest
+
+    @cached_property
+    def between_lungs(self) -> BoolArray:
+        """Where, seen from above, the heart hides the diaphragm, (J, I); nowhere without lungs."""
+        if self._lung_base is None:
+            return np.zeros(self.grid.shape[1:], dtype=bool)
+        shows = self._lung_base[1]
+        sides = np.logical_or.accumulate(shows, axis=1), np.logical_or.accumulate(shows[:, ::-1], axis=1)[:, ::-1]
+        return ~shows & sides[0] & sides[1] & (self.below_diaphragm.sum(axis=0) < self.grid.shape[0])
+
+    @property
+    def _end(self) -> int:
+        """The slice from which on the lungs begin where the image ends."""
+        return self.grid.shape[0] - 1 - round(_END_MM / self.grid.spacing_mm)
+
+    @cached_property
+    def _lung_base(self) -> tuple[npt.NDArray[np.int64], BoolArray] | None:
+        """The lowest slice of the lungs, (J, I), and where that shows the diaphragm; None without lungs."""
+        if self.lungs.sum() * self.voxel_ml < _BASES_ML:
+            return None
+        covered = self.lungs.any(axis=0)
+        base = np.where(covered, self.lungs.argmax(axis=0), 0)
+        # Lung that lies on the heart or at the hilum is higher than the domes of the diaphragm, if they are
+        # in the image.
+        step = self.grid.spacing_mm
+        inner = ndimage.distance_transform_edt(covered) * step > _INNER_MM
+        dome = int(base[inner].max()) if inner.any() else self.grid.shape[0]
+        has_heart = self.grid.shape[0] - dome > _HEART_MM / step
+        return base, covered & (base <= (dome + _DIAPHRAGM_MM / step if has_heart else np.inf))
 
     @cached_property
     def prevertebral(self) -> BoolArray:
