@@ -207,7 +207,7 @@ class Torso:
         """The lowest slice of the lungs, (J, I), and where that shows the diaphragm; None without lungs."""
         if self.lungs.sum() * self.voxel_ml < _BASES_ML:
             return None
-        covered = self.lungs.any(axis=0)
+        covered: BoolArray = np.asarray(self.lungs.any(axis=0))
         base = np.where(covered, self.lungs.argmax(axis=0), 0)
         # Lung that lies on the heart or at the hilum is higher than the domes of the diaphragm, if they are
         # in the image.
