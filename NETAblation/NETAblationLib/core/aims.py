@@ -16,8 +16,9 @@ from scipy.spatial import cKDTree
 from .access import directions
 from .drafts import Draft, Line, Place
 from .plan_bounds import Sphere
-from .probes import Probe, is_in_zone, united_zones
+from .probes import Probe, is_in_zone
 from .targets import Target
+from .union_depth import Zone, open_edges_mm
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -34,8 +35,9 @@ _FINE_POINTS, _FINE_SHELL_POINTS = 30_000, 4_000
 _FURTHER_SHARES = (0.9, 1.0)
 #: Places of gaps between zones that are taken at once, and how deep they must lie, in mm: more than rounding. User-set.
 _LEAKS, _LEAK_RESERVE_MM = 400, 0.01
-#: Spacing on which the seams between zones are looked for, in mm. User-set.
-_SEAM_SPACING_MM = 2.0
+#: Zones of which it is kept which points they cover: those of several drafts. User-set.
+_ZONES_KEPT = 400
+_NO_POINTS: BoolArray = np.zeros(0, dtype=bool)
 #: How much more of the target than required a draft has to cover, since it is judged by fewer points than a plan is
 #: measured by. User-set.
 _SHARE_RESERVE = 0.001
@@ -142,6 +144,7 @@ class Judge:
         self._shorter_mm = np.where(np.arange(len(self.points)) >= len(points), _RESERVE_MM, 0.0)
         self.kept = tuple(kept)
         self._kept = is_in_zone(kept, self.points)
+        self._zones: dict[tuple[bytes, float, float, float], BoolArray] = {}
 
     def _away(self, points: FloatArray) -> FloatArray:
         """Distance of points (N, 3) to the evaluable surface, (N,); infinite where there is none."""
@@ -155,7 +158,7 @@ class Judge:
         Where they do, they become points that all drafts are judged by. Gaps deep in the tumor, which no margin
         ends at, count only as far as the points of its volume see them.
         """
-        edges = united_zones([*self.kept, *draft.probes]).open_edges(_SEAM_SPACING_MM)
+        edges = open_edges_mm([zone for probe in (*self.kept, *draft.probes) for zone in Zone.of(probe)])
         away = self._away(edges)
         leaks = np.flatnonzero(away <= self.least_mm)
         if not len(leaks):
@@ -173,14 +176,36 @@ class Judge:
         return [self.zones_on(line, row) for line, row in zip(draft.lines, draft.places, strict=True)]
 
     def zones_on(self, line: Line, row: Sequence[Place]) -> list[BoolArray]:
-        """Which points (N,) each ablation on one line covers."""
-        offset = self.points - line.base_ras_mm
+        """Which points (N,) each ablation on one line covers; not to be changed, since it is kept for the next time."""
+        way = line.base_ras_mm.tobytes() + line.direction.tobytes()
+        keys = [(way, place, setting.long_axis_mm, setting.short_axis_mm) for place, setting in row]
+        known = [self._zones.pop(key, _NO_POINTS) for key in keys]
+        first = min((len(zone) for zone in known), default=0)
+        if first < len(self.points):
+            # Those of which nothing is known, and of all others the points that leaks have become since.
+            known = self._extended(line, row, known, first)
+        for key, zone in zip(keys, known, strict=True):
+            self._zones[key] = zone  # the last used last
+        while len(self._zones) > _ZONES_KEPT:
+            del self._zones[next(iter(self._zones))]
+        return known
+
+    def _extended(self, line: Line, row: Sequence[Place], known: Sequence[BoolArray], first: int) -> list[BoolArray]:
+        offset = self.points[first:] - line.base_ras_mm
         axial = offset @ line.direction
         squared = np.einsum("ij,ij->i", offset, offset) - axial**2
+        widest = 0.5 * max(setting.short_axis_mm for _, setting in row)
+        near = np.flatnonzero(squared <= widest**2)
+        axial, squared, shorter = axial[near], squared[near], self._shorter_mm[first:][near]
         found = []
-        for place, setting in row:
-            a, b = (0.5 * axis - self._shorter_mm for axis in (setting.long_axis_mm, setting.short_axis_mm))
-            found.append(((axial - place) / a) ** 2 + squared / b**2 <= 1.0)
+        for (place, setting), zone in zip(row, known, strict=True):
+            if len(zone) < len(self.points):
+                a, b = (0.5 * axis - shorter for axis in (setting.long_axis_mm, setting.short_axis_mm))
+                grown = np.zeros(len(self.points), dtype=bool)
+                grown[first + near] = ((axial - place) / a) ** 2 + squared / b**2 <= 1.0
+                grown[: len(zone)] = zone
+                zone = grown
+            found.append(zone)
         return found
 
     def covered(self, draft: Draft) -> BoolArray:

@@ -63,8 +63,6 @@ _COARSE_STEP, _LINE_STEP, _PLACE_STEP = 8, 4, 3
 _VAIN, _THINNING_ROUNDS = 2, 2
 #: Rounds in which a draft is moved, each with so many of the points that the one before left out. User-set.
 _ROUNDS, _EXTRA_POINTS = 5, 300
-#: Points that lie deeper than this in the zones do not take part when these are moved, in mm. User-set.
-_DEEP_MM = 6.0
 #: More lines than these are not placed, and what the tumor counts beside the rest when the most useful are
 #: chosen; a draft that is not enough loses lines that add less than this share. User-set.
 MOST_LINES, _TUMOR_WEIGHT, _IDLE_SHARE = 15, 3.0, 0.002
@@ -460,12 +458,7 @@ class Search:
 
     def _deepened(self, draft: Draft, must: FloatArray, *, sharp: bool = False, iterations: int = 40) -> Draft:
         """The draft moved for depth of points (N, 3), as far as its lines stay free."""
-        edge = self.aims.edge
-        if len(draft.lines) > 1:
-            must, edge = (points[draft.depths_mm(points) > -_DEEP_MM] for points in (must, edge))
-            if not len(must):
-                return draft
-        aim = polished(draft, must, edge, self.surroundings, iterations=iterations, sharp=sharp)
+        aim = polished(draft, must, self.aims.edge, self.surroundings, iterations=iterations, sharp=sharp)
         return self._toward(draft, aim)
 
     def _toward(self, draft: Draft, aim: Draft) -> Draft:

@@ -13,7 +13,7 @@ from scipy import optimize
 
 from .access import Surroundings
 from .drafts import Draft, Line, across, tip_mm
-from .shafts import closest_places
+from .shafts import closest_distances_mm, closest_places
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,6 +28,11 @@ _EDGE_PRICE = 0.3
 #: Room in mm that a line keeps beyond what it needs while it moves, the price of each mm missing, and the distance
 #: of samples along it. User-set.
 _EXTRA_ROOM_MM, _ROOM_PRICE, _ROOM_STEP_MM = 0.5, 0.3, 2.0
+#: How much the room may change over 1 mm: a distance by 1 along each axis of the grid between whose nodes it is linear.
+_ROOM_SLOPE = 3.0**0.5
+#: Points deeper than this in the zones of several lines take no part, in mm; and the zones that a point lies deepest
+#: in at the start, among which the deepest one is looked for. User-set.
+_DEEP_MM, _ZONES_AT_POINT = 6.0, 4
 #: Shafts nearer to each other than this are pushed apart, in mm, at this price for each mm. User-set.
 _APART_MM, _APART_PRICE = 4.0, 0.3
 
@@ -37,36 +42,41 @@ def polished(
 ) -> Draft:
     """The draft moved for depth of the points that must be covered (N, 3) and of those at the edge (M, 3).
 
-    With `sharp` the worst points count more beside the others. Lines are pushed off obstacles but may still
-    meet them: the caller has to follow them anew.
+    With `sharp` the worst points count more beside the others. Points deep in the zones of several lines take no part,
+    and without any that does the draft is left as it is. Lines are pushed off obstacles but may still meet them: the
+    caller has to follow them anew.
     """
-    return _Polish(draft, must, edge, surroundings, _SHARP_MM if sharp else _SCALE_MM).run(iterations)
+    problem = _Polish(draft, must, edge, surroundings, _SHARP_MM if sharp else _SCALE_MM)
+    return problem.run(iterations) if problem.must_count else draft
 
 
 class _Polish:
-    """One problem: values are, for each line, two shifts and two tilts, then one move for each place."""
+    """One problem: values are, for each line, two shifts and two tilts, then one move for each place.
+
+    Points and base points are relative to the middle of the points.
+    """
 
     def __init__(
         self, draft: Draft, must: FloatArray, edge: FloatArray, surroundings: Surroundings, scale_mm: float
     ) -> None:
         self.draft = draft
-        self.points = np.concatenate([must, edge])
-        self.must_count = len(must)
         self.surroundings = surroundings
         self.count = len(draft.lines)
+        every_point = np.concatenate([must, edge])
+        self.middle = every_point.mean(axis=0)
         # Lines turn about the point of theirs nearest to the middle of the target.
-        middle = self.points.mean(axis=0)
-        self.pivot_mm = np.array([(middle - line.base_ras_mm) @ line.direction for line in draft.lines])
+        self.pivot_mm = np.array([(self.middle - line.base_ras_mm) @ line.direction for line in draft.lines])
         self.direction = np.array([line.direction for line in draft.lines])
-        self.base = np.array([line.base_ras_mm for line in draft.lines]) + self.pivot_mm[:, None] * self.direction
+        base = np.array([line.base_ras_mm for line in draft.lines]) - self.middle
+        self.base = base + self.pivot_mm[:, None] * self.direction
         self.axes = np.array([across(direction) for direction in self.direction])
         self.line_of = np.repeat(np.arange(self.count), [len(row) for row in draft.places])
         rows = [entry for row in draft.places for entry in row]
         self.place = np.array([place for place, _ in rows]) - self.pivot_mm[self.line_of]
         self.long = 0.5 * np.array([setting.long_axis_mm for _, setting in rows])
         self.short = 0.5 * np.array([setting.short_axis_mm for _, setting in rows])
-        self.squared = np.einsum("ij,ij->i", self.points, self.points)
         self.scale_mm = scale_mm
+        self._take_points(every_point - self.middle, len(must))
         # One line alone gains nothing from a tilt, and would come to lie anywhere.
         self.tilts = self.count > 1
         self.free_mm = np.repeat([_SHIFT_MM, _TILT_MM, _MOVE_MM], [2 * self.count, 2 * self.count, len(rows)])
@@ -77,7 +87,42 @@ class _Polish:
         entries = np.array([line.entry_mm for line in draft.lines]) + self.pivot_mm
         self.shaft_mm = np.stack([-entries, tips], axis=1)  # from the skin to the tip, ahead of the base points
         self.along = tips[:, None] - back[None]
-        self.is_way = self.along > -entries[:, None]
+        is_way = self.along > -entries[:, None]
+        self.pairs = np.stack(np.triu_indices(self.count, 1))
+        # What there is at the start tells where a small move can meet nothing.
+        ends = self.base[:, None] + self.shaft_mm[..., None] * self.direction[:, None]
+        self.apart_mm = closest_distances_mm(ends[self.pairs[0]], ends[self.pairs[1]])
+        self.room_mm = np.where(
+            is_way, self._room(self.base[:, None] + self.along[..., None] * self.direction[:, None]), np.inf
+        )
+
+    def _take_points(self, points: FloatArray, must_count: int) -> None:
+        """Keep the points (N, 3) that count, and for each the zones that it lies deepest in."""
+        along = self.direction @ points.T - np.einsum("lx,lx->l", self.base, self.direction)[:, None]
+        away = np.einsum("nx,nx->n", points, points) - 2.0 * self.base @ points.T
+        away += np.einsum("lx,lx->l", self.base, self.base)[:, None] - along**2
+        depth = np.empty((len(self.place), len(points)), dtype=np.float32)
+        for zone, (line, a, b) in enumerate(zip(self.line_of, self.long, self.short, strict=True)):
+            level = np.sqrt(((along[line] - self.place[zone]) / a) ** 2 + np.maximum(away[line], 0.0) / b**2)
+            depth[zone] = (level - 1.0) * min(a, b)
+        if self.count > 1:
+            left = np.flatnonzero(depth.min(axis=0) > -_DEEP_MM)
+            points, depth, must_count = points[left], depth[:, left], int((left < must_count).sum())
+        self.points = np.ascontiguousarray(points.T)
+        self.must_count = must_count
+        kept = min(_ZONES_AT_POINT, len(depth))
+        self.zones = (
+            np.argpartition(depth, kept - 1, axis=0)[:kept]
+            if kept < len(depth)
+            else np.tile(np.arange(kept)[:, None], len(points))
+        )
+        self.on_line = self.line_of[self.zones] * len(points) + np.arange(len(points))
+        self.single = self.points.astype(np.float32)
+        self.squared = (self.single**2).sum(axis=0)
+        least = np.minimum(self.long, self.short)
+        self.of_zones = tuple(
+            column.astype(np.float32)[self.zones] for column in (1.0 / self.long, 1.0 / self.short**2, least)
+        )
 
     def run(self, iterations: int) -> Draft:
         start = np.zeros(len(self.free_mm))
@@ -96,7 +141,7 @@ class _Polish:
         base, direction, _ = self.lines(values)
         place = self.place + values[4 * self.count :]
         lines = [
-            Line(base[n], direction[n], line.entry_mm + float(self.pivot_mm[n]))
+            Line(base[n] + self.middle, direction[n], line.entry_mm + float(self.pivot_mm[n]))
             for n, line in enumerate(self.draft.lines)
         ]
         settings = iter([setting for row in self.draft.places for _, setting in row])
@@ -108,7 +153,11 @@ class _Polish:
         """What is short, about in mm, with its derivative by every value."""
         base, direction, length = self.lines(values)
         price, by_base, by_direction, by_place = self._short(base, direction, self.place + values[4 * self.count :])
-        for part in (self._crowded(base, direction), self._met(base, direction)):
+        shift_mm, tilt_mm = np.linalg.norm(values[: 4 * self.count].reshape(2, self.count, 2), axis=2)
+        for part in (
+            self._crowded(base, direction, shift_mm, tilt_mm / _LEVER_MM),
+            self._met(base, direction, shift_mm, tilt_mm / _LEVER_MM),
+        ):
             price, by_base, by_direction = price + part[0], by_base + part[1], by_direction + part[2]
         by_shift = np.einsum("lx,lkx->lk", by_base, self.axes)
         # The derivative of a unit vector is at right angles to it.
@@ -121,43 +170,51 @@ class _Polish:
     def _short(
         self, base: FloatArray, direction: FloatArray, place: FloatArray
     ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        along = direction @ self.points.T - np.einsum("lx,lx->l", base, direction)[:, None]
-        away = self.squared - 2.0 * base @ self.points.T + np.einsum("lx,lx->l", base, base)[:, None]
-        squared = np.maximum(away - along**2, 1e-12)
-        nearest = self._nearest(along, squared, place)
-        line = self.line_of[nearest]
-        rows = np.arange(len(self.points))
-        axial, off, a, b = (
-            along[line, rows] - place[nearest],
-            np.sqrt(squared[line, rows]),
-            self.long[nearest],
-            self.short[nearest],
-        )
-        depth, by_axial, by_off = _near_distance(axial, off, a, b)
+        zone = self._deepest(base, direction, place)
+        line = self.line_of[zone]
+        x, y, z = self.points
+        (p, q, r), (u, v, w) = base.T[:, line], direction.T[:, line]
+        x, y, z = x - p, y - q, z - r
+        along = x * u + y * v + z * w
+        off = np.sqrt(np.maximum(x * x + y * y + z * z - along * along, 1e-12))
+        depth, by_axial, by_off = _near_distance(along - place[zone], off, self.long[zone], self.short[zone])
         price, by_depth = self._priced(depth)
-        # How each distance changes with its line.
-        offset = self.points - base[line]
-        outward = (offset - along[line, rows][:, None] * direction[line]) / off[:, None]
-        on_axial, on_off = by_depth * by_axial, by_depth * by_off
-        by_base = _summed(line, -on_axial[:, None] * direction[line] - on_off[:, None] * outward, self.count)
-        turn = on_axial[:, None] * offset - (on_off * along[line, rows])[:, None] * outward
-        by_direction = _summed(line, turn, self.count)
-        by_place = np.bincount(nearest, weights=-on_axial, minlength=len(place)).astype(np.float64)
+        # How each distance changes with its line, of which the terms that are alike on a line are taken after the sums.
+        on_axial = by_depth * by_axial
+        across_share = by_depth * by_off / off
+        axial_share = on_axial - across_share * along
+        sums = [axial_share, across_share, across_share * along * along]
+        sums += [share * part for share in (across_share, axial_share) for part in (x, y, z)]
+        of_line = np.array([np.bincount(line, weights=values, minlength=self.count) for values in sums])
+        by_base = -of_line[0, :, None] * direction - of_line[3:6].T
+        by_direction = of_line[6:9].T + of_line[2, :, None] * direction
+        by_place = np.bincount(zone, weights=-on_axial, minlength=len(place)).astype(np.float64)
         return price, by_base, by_direction, by_place
 
-    def _nearest(self, along: FloatArray, squared: FloatArray, place: FloatArray) -> npt.NDArray[np.int64]:
-        """The zone (N,) that each point lies deepest in; `along` and `squared` are (L, N). In single precision."""
-        level = along.astype(np.float32)[self.line_of]
-        level -= place.astype(np.float32)[:, None]
-        level *= (1.0 / self.long).astype(np.float32)[:, None]
+    def _deepest(self, base: FloatArray, direction: FloatArray, place: FloatArray) -> npt.NDArray[np.int64]:
+        """The zone (N,) that each point lies deepest in, of those that it may lie in. In single precision."""
+        single_base, single_direction = base.astype(np.float32), direction.astype(np.float32)
+        along = single_direction @ self.single
+        along -= np.einsum("lx,lx->l", base, direction).astype(np.float32)[:, None]
+        beside = (-2.0 * single_base) @ self.single
+        beside += self.squared
+        beside += np.einsum("lx,lx->l", base, base).astype(np.float32)[:, None]
+        beside -= along * along
+        by_long, by_short, least = self.of_zones
+        level = along.ravel().take(self.on_line)
+        level -= place.astype(np.float32).take(self.zones)
+        level *= by_long
         level *= level
-        beside = squared.astype(np.float32)[self.line_of]
-        beside *= (1.0 / self.short**2).astype(np.float32)[:, None]
-        level += beside
-        np.sqrt(level, out=level)
+        level += beside.ravel().take(self.on_line) * by_short
+        np.sqrt(np.maximum(level, 0.0, out=level), out=level)
         level -= 1.0
-        level *= np.minimum(self.long, self.short).astype(np.float32)[:, None]
-        return np.asarray(level.argmin(axis=0))
+        level *= least
+        best, zone = level[0], self.zones[0].copy()
+        for other, its_zone in zip(level[1:], self.zones[1:], strict=True):
+            is_deeper = other < best
+            np.copyto(best, other, where=is_deeper)
+            np.copyto(zone, its_zone, where=is_deeper)
+        return zone
 
     def _priced(self, depth: FloatArray) -> tuple[float, FloatArray]:
         """The price of depths (N,), in which the worst counts most, and its derivative."""
@@ -168,20 +225,26 @@ class _Polish:
                 continue
             worst = scaled.max()
             power = np.exp(scaled - worst)
-            total += share * self.scale_mm * (worst + np.log(power.mean()) + 2.0 * np.logaddexp(0.0, scaled).mean())
-            rising = 1.0 / (1.0 + np.exp(-np.clip(scaled, -50.0, 50.0)))
+            small = np.exp(-np.abs(scaled))
+            softened = np.maximum(scaled, 0.0) + np.log1p(small)
+            total += share * self.scale_mm * (worst + np.log(power.mean()) + 2.0 * softened.mean())
+            rising = np.where(scaled > 0.0, 1.0, small) / (1.0 + small)
             by_depth[part] = share * (power / power.sum() + 2.0 * rising / len(scaled))
         return float(total), by_depth
 
-    def _crowded(self, base: FloatArray, direction: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    def _crowded(
+        self, base: FloatArray, direction: FloatArray, shift_mm: FloatArray, turn: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray]:
         """The price of shafts that run too near to each other anywhere, and its derivative by lines.
 
-        Where two come nearest does not move to first order when they do (the envelope theorem).
+        Where two come nearest does not move to first order when they do (the envelope theorem). Those that are so far
+        apart at the start that shifts and turns (L,) cannot bring them together are not looked at.
         """
         by_base, by_direction = np.zeros_like(base), np.zeros_like(base)
-        if self.count < 2:
+        moved_mm = shift_mm + turn * np.abs(self.shaft_mm).max(axis=1)
+        one, other = self.pairs[:, self.apart_mm - moved_mm[self.pairs].sum(axis=0) < _APART_MM]
+        if not len(one):
             return 0.0, by_base, by_direction
-        one, other = np.triu_indices(self.count, 1)
         ends = base[:, None] + self.shaft_mm[..., None] * direction[:, None]
         places = closest_places(ends[one], ends[other])
         along = [
@@ -197,39 +260,51 @@ class _Polish:
             np.add.at(by_direction, line, sign * push * at[:, None])
         return float(_APART_PRICE * missing.sum()), by_base, by_direction
 
-    def _met(self, base: FloatArray, direction: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """The price of room missing along the ways, and its derivative by lines, from differences sideways."""
+    def _room(self, points: FloatArray) -> FloatArray:
+        """Room (...) at points (..., 3) relative to the middle."""
+        return self.surroundings.sample(self.surroundings.room_mm, points + self.middle, 0.0)
+
+    def _met(
+        self, base: FloatArray, direction: FloatArray, shift_mm: FloatArray, turn: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """The price of room missing along the ways, and its derivative by lines, from differences sideways.
+
+        Only places are looked at whose room at the start shifts and turns (L,) may have used up.
+        """
         by_base, by_direction = np.zeros_like(base), np.zeros_like(base)
-        points = base[:, None] + self.along[..., None] * direction[:, None]
-        step = 0.5
-        shifted = np.concatenate([points[None], points + step * np.moveaxis(self.axes, 1, 0)[:, :, None]])
-        room = self.surroundings.sample(self.surroundings.room_mm, shifted, 0.0)
-        missing = np.where(self.is_way, np.maximum(_EXTRA_ROOM_MM - room[0], 0.0), 0.0)
-        if not missing.any():
+        farthest_mm = shift_mm + turn * np.abs(self.along).max(axis=1)
+        if np.all(self.room_mm.min(axis=1) - _ROOM_SLOPE * farthest_mm >= _EXTRA_ROOM_MM):
             return 0.0, by_base, by_direction
-        scale = _ROOM_PRICE * _ROOM_STEP_MM / 10.0
-        slope = np.where(missing > 0, -(room[1:] - room[0]) / step, 0.0) * scale
-        by_point = np.einsum("klm,lkx->lmx", slope, self.axes)
-        return (
-            float(scale * missing.sum()),
-            by_point.sum(axis=1),
-            np.einsum("lmx,lm->lx", by_point, self.along),
-        )
+        moved_mm = shift_mm[:, None] + turn[:, None] * np.abs(self.along)
+        line, step_number = np.nonzero(self.room_mm - _ROOM_SLOPE * moved_mm < _EXTRA_ROOM_MM)
+        if not len(line):
+            return 0.0, by_base, by_direction
+        along = self.along[line, step_number]
+        points = base[line] + along[:, None] * direction[line]
+        missing = np.maximum(_EXTRA_ROOM_MM - self._room(points), 0.0)
+        is_met = missing > 0
+        if not is_met.any():
+            return 0.0, by_base, by_direction
+        line, along, points, missing = line[is_met], along[is_met], points[is_met], missing[is_met]
+        step, scale = 0.5, _ROOM_PRICE * _ROOM_STEP_MM / 10.0
+        axes = np.moveaxis(self.axes[line], 1, 0)
+        slope = -scale * (self._room(points + step * axes) - (_EXTRA_ROOM_MM - missing)) / step
+        by_point = np.einsum("km,kmx->mx", slope, axes)
+        np.add.at(by_base, line, by_point)
+        np.add.at(by_direction, line, along[:, None] * by_point)
+        return float(scale * missing.sum()), by_base, by_direction
 
 
 def _near_distance(
     axial: FloatArray, beside: FloatArray, a: FloatArray, b: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """As :func:`~.probes.near_distance_mm` without its floor, with the derivatives by both distances."""
-    level = np.maximum(np.hypot(axial / a, beside / b), 1e-3)
-    steep = np.maximum(np.hypot(axial / a**2, beside / b**2), 1e-9)
+    of_long, of_short = axial / a, beside / b
+    level = np.maximum(np.sqrt(of_long * of_long + of_short * of_short), 1e-3)
+    by_long, by_short = of_long / a, of_short / b
+    steep = np.maximum(np.sqrt(by_long * by_long + by_short * by_short), 1e-9)
     depth = (level - 1.0) * level / steep
-    by_level, by_steep = (2.0 * level - 1.0) / steep, -(level - 1.0) * level / steep**2
-    by_axial = by_level * axial / (a**2 * level) + by_steep * axial / (a**4 * steep)
-    by_beside = by_level * beside / (b**2 * level) + by_steep * beside / (b**4 * steep)
+    by_level, by_steep = (2.0 * level - 1.0) / (steep * level), -depth / (steep * steep)
+    by_axial = by_long * (by_level + by_steep / (a * a))
+    by_beside = by_short * (by_level + by_steep / (b * b))
     return depth, by_axial, by_beside
-
-
-def _summed(line: npt.NDArray[np.int64], vectors: FloatArray, count: int) -> FloatArray:
-    """Sums (count, 3) of vectors (N, 3) over the lines (N,) that they belong to."""
-    return np.stack([np.bincount(line, weights=vectors[:, axis], minlength=count) for axis in range(3)], axis=1)

@@ -42,6 +42,9 @@ _SEAM_STEPS = 2
 _BLOCK = 25_000
 #: Segments of seams that are tried, those with the nearest middles: a longer one beside may be nearer.
 _SEGMENTS_TRIED = 2
+#: How near to 1 the level of a third zone is where a corner is looked for (0.5 mm), how far it may be from there, in
+#: mm, the steps to it, and the level from which a place is open: more than rounding.
+_NEAR_CORNER, _FAR_FROM_CORNER_MM, _CORNER_STEPS, _OPEN_FROM = 0.05, 1.5, 4, 1.0 - 1e-9
 #: Most that a point of a segment is moved to lie on its seam, in mm: segments of 3 mm are within 0.1 mm.
 _FAR_FROM_SEGMENT_MM = 0.5
 
@@ -170,16 +173,65 @@ def _foot_points(
     return (center + np.stack([along * u + scale * x, along * v + scale * y, along * w + scale * z])).T
 
 
+def open_edges_mm(zones: Sequence[Zone]) -> FloatArray:
+    """Places (E, 3), in the frame of the zones, all along the seams of united zones, and all corners.
+
+    Seams are the curves where the surfaces of two zones cross outside of every other, corners the points where those
+    of three do. Where zones leave a gap between them it ends there: a gap too small for any grid has its places, too.
+    """
+    if len(zones) < 2:
+        return np.empty((0, 3))
+    centers, directions, along, across = _arrays(zones)
+    origin = centers.mean(axis=0)
+    quadrics = quadrics_of(centers - origin, directions, along, across)
+    seams, _ = _seams(zones, quadrics, origin)
+    places, (one, other) = np.concatenate([seams.start_mm, seams.end_mm]), np.tile(seams.zones, 2)
+    if not len(places):
+        return places
+    rows = np.arange(len(places))
+    places = _onto_seam(places.T, quadrics[one].T, quadrics[other].T).T
+    level = products(terms_of(places), quadrics)
+    level[rows, one] = level[rows, other] = np.inf
+    # A corner is at the end of three seams: it is looked for from those places that nearly lie on a third zone.
+    third = np.abs(level - 1.0).argmin(axis=1)
+    near = np.flatnonzero(np.abs(level[rows, third] - 1.0) < _NEAR_CORNER)
+    corner = np.stack([one[near], other[near], third[near]])
+    corners = _onto_corner(places[near], quadrics[corner])
+    is_sound = ((corners - places[near]) ** 2).sum(axis=1) < _FAR_FROM_CORNER_MM**2
+    # An end is the start of the next segment.
+    is_open: BoolArray = np.all(level[: len(seams.start_mm)] >= _OPEN_FROM, axis=1)
+    level = products(terms_of(corners), quadrics)
+    np.put_along_axis(level, corner.T, np.inf, axis=1)
+    is_sound &= (level >= _OPEN_FROM).all(axis=1)
+    corners = corners[is_sound]
+    corners = corners[np.unique(np.round(corners, 3), axis=0, return_index=True)[1]]
+    return np.concatenate([places[: len(is_open)][is_open], corners]) + origin
+
+
+def _onto_corner(places: FloatArray, quadrics: FloatArray) -> FloatArray:
+    """Points (N, 3) moved onto three quadrics (3, N, 10) each at once: Newton's steps."""
+    for _ in range(_CORNER_STEPS):
+        normals = np.stack([_gradient(places.T, quadric.T).T for quadric in quadrics], axis=1)
+        short = np.stack([1.0 - _level(places.T, quadric.T) for quadric in quadrics], axis=1)
+        crossed = np.cross(normals[:, [1, 2, 0]], normals[:, [2, 0, 1]])
+        volume = np.einsum("nx,nx->n", normals[:, 0], crossed[:, 0])
+        # Where surfaces nearly touch, the step goes far, and such a point is no corner.
+        volume = np.where(np.abs(volume) < 1e-12, np.inf, volume)
+        places = places + np.einsum("ni,nix->nx", short, crossed) / volume[:, None]
+    return places
+
+
 @dataclass(frozen=True)
 class _Seams:
     """Segments (S, 3) of the curves where the surfaces of two zones cross outside of every other.
 
-    `first` and `second` (S, 10) are the quadrics of the two zones. `faces_mm` (M, 3) are points on the faces of
-    zones wider than long, which may have a second nearest point; they lie about 3 mm apart.
+    `zones` (2, S) are the numbers of the two zones, `first` and `second` (S, 10) their quadrics. `faces_mm` (M, 3) are
+    points on the faces of zones wider than long, which may have a second nearest point; they lie about 3 mm apart.
     """
 
     start_mm: FloatArray
     end_mm: FloatArray
+    zones: IntArray
     first: FloatArray
     second: FloatArray
     faces_mm: FloatArray
@@ -266,6 +318,7 @@ def _seams(zones: Sequence[Zone], quadrics: FloatArray, origin: FloatArray) -> t
     seams = _Seams(
         start + low * edge,
         start + high * edge,
+        np.stack([one[kept], other[kept]]),
         quadrics[one[kept]],
         quadrics[other[kept]],
         np.concatenate([np.empty((0, 3)), *faces]),

@@ -98,15 +98,6 @@ class UnitedZones:
             covered[open_] = self.level(zone, points[open_]) < 1.0 - _LEVEL_TOLERANCE
         return covered
 
-    def open_edges(self, spacing_mm: float = _SEAM_SPACING_MM) -> FloatArray:
-        """Places on the open parts of all seams, about a spacing apart, and all corners; (E, 3).
-
-        Where zones leave a gap between them it ends there: a gap too small for any grid has its places, too.
-        """
-        places, first, second = self._seam_places(spacing_mm)
-        is_open = ~self.is_covered(places, first, second)
-        return np.vstack([places[is_open], self._corners(places, first, second)])
-
     def _depth_mm(self, points: FloatArray, each: FloatArray) -> FloatArray:
         """Distance of points (N, 3) inside to the surface of all; `each` (M, N) are those to each ellipsoid."""
         depth = np.full(len(points), np.inf)
