@@ -134,6 +134,7 @@ class Judge:
         self.points = np.concatenate([points, *shells])
         self.volume_count = len(points)
         self.margin_mm = target.margin_mm
+        self._tumor_field = target.tumor_field
         self.least_mm = least_share * target.margin_mm
         evaluable = target.surface.points_ras_mm[target.is_evaluable]
         self._evaluable = cKDTree(evaluable) if len(evaluable) else None
@@ -144,6 +145,9 @@ class Judge:
         self._shorter_mm = np.where(np.arange(len(self.points)) >= len(points), _RESERVE_MM, 0.0)
         self.kept = tuple(kept)
         self._kept = is_in_zone(kept, self.points)
+        first = len(points) + sum(len(shell) for shell in shells[:2])
+        #: Points (S, 3) of the shell of the least margin that no kept probe covers: where zones end.
+        self.outer_shell = self.points[first : first + len(shells[2])][~self._kept[first : first + len(shells[2])]]
         self._zones: dict[tuple[bytes, float, float, float], BoolArray] = {}
 
     def _away(self, points: FloatArray) -> FloatArray:
@@ -153,19 +157,19 @@ class Judge:
         return np.asarray(self._evaluable.query(points)[0])
 
     def find_leaks(self, draft: Draft) -> bool:
-        """Whether gaps between the zones of a draft end the margin short of the least, however small they are.
+        """Whether gaps between the zones of a draft lie in the tumor or end its margin short of the least.
 
-        Where they do, they become points that all drafts are judged by. Gaps deep in the tumor, which no margin
-        ends at, count only as far as the points of its volume see them.
+        However small they are: where there are any, they become points that all drafts are judged by.
         """
         edges = open_edges_mm([zone for probe in (*self.kept, *draft.probes) for zone in Zone.of(probe)])
-        away = self._away(edges)
+        in_tumor = self._tumor_field.evaluate(edges) < 0
+        away = np.where(in_tumor, 0.0, self._away(edges))
         leaks = np.flatnonzero(away <= self.least_mm)
         if not len(leaks):
             return False
         leaks = leaks[:: max(1, len(leaks) // _LEAKS)]
         self.points = np.concatenate([self.points, edges[leaks]])
-        self.is_tumor = np.concatenate([self.is_tumor, np.zeros(len(leaks), dtype=bool)])
+        self.is_tumor = np.concatenate([self.is_tumor, in_tumor[leaks]])
         self.away_mm = np.concatenate([self.away_mm, away[leaks]])
         self._shorter_mm = np.concatenate([self._shorter_mm, np.full(len(leaks), _LEAK_RESERVE_MM)])
         self._kept = np.concatenate([self._kept, is_in_zone(self.kept, edges[leaks])])

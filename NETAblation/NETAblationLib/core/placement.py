@@ -52,7 +52,7 @@ _LINE_RESERVES_MM = (-1.5, -0.5, 0.7)
 _FURTHER_RESERVES_MM = (0.7, 1.5)
 #: How much smaller zones count while places are chosen, in mm, and in how many rounds, each with the points that the
 #: one before left out. User-set.
-_PLACE_RESERVE_MM, _PLACE_ROUNDS = 0.1, 5
+_PLACE_RESERVE_MM, _PLACE_ROUNDS = 0.1, 2
 #: Directions that may help the best one, and the cosine below which one is different enough. User-set.
 _HELPERS, _HELPING_COSINE = 4, 0.94
 #: A way longer by 100 mm, or at right angles to the axial plane, costs this share of a probe. User-set.
@@ -60,7 +60,7 @@ _LENGTH_COST, _OBLIQUE_COST = 0.15, 0.10
 #: One in so many points is used to rank directions, to choose lines, and places on them. User-set.
 _COARSE_STEP, _LINE_STEP, _PLACE_STEP = 8, 4, 3
 #: Ablations that are tried in vain to take away before the rest is kept, and rounds of moving for each. User-set.
-_VAIN, _THINNING_ROUNDS = 2, 2
+_VAIN, _THINNING_ROUNDS = 3, 2
 #: Rounds in which a draft is moved, each with so many of the points that the one before left out. User-set.
 _ROUNDS, _EXTRA_POINTS = 5, 300
 #: More lines than these are not placed, and what the tumor counts beside the rest when the most useful are
@@ -68,8 +68,10 @@ _ROUNDS, _EXTRA_POINTS = 5, 300
 MOST_LINES, _TUMOR_WEIGHT, _IDLE_SHARE = 15, 3.0, 0.002
 #: Drafts of as many lines that are moved in vain before no more of them are tried. User-set.
 _TRIES = 2
-#: Rounds in which pockets between zones are closed. User-set.
-_SEALING_ROUNDS = 3
+#: Rounds in which pockets between zones are closed, and of lines that were just chosen. User-set.
+_SEALING_ROUNDS, _LINE_SEALING_ROUNDS = 3, 8
+#: Iterations in which lines that are enough when they are ablated all along are moved for depth. User-set.
+_DEEP_ITERATIONS = 80
 #: A draft that leaves out more than the first share of the judge's points is given up, and one that leaves out more
 #: than the second when moving it did not help. User-set.
 _HOPELESS_SHARE, _NEAR_SHARE = 0.003, 0.0005
@@ -133,6 +135,7 @@ class Search:
         least_share = 1.0 if preference is Preference.FULL_MARGIN else LEAST_MARGIN_SHARE
         self.aims = Aims.of(target, least_share, kept)
         self.judge = Judge(target, least_share, kept)
+        self.must = np.concatenate([self.aims.must, self.judge.outer_shell])
         self.kept = tuple(kept)
         self._thickness_mm = shaft_diameter_mm(device.gauge) + _SHAFT_ROOM_MM
         self.best: Found | None = None
@@ -201,7 +204,7 @@ class Search:
         for _ in range(_PARTING_ROUNDS):
             if not self._touches(moved):
                 return moved if self.judge.verdict(moved).is_enough else draft
-            moved = self._deepened(moved, self.aims.must)
+            moved = self._deepened(moved, self.must)
         return draft
 
     def _touches(self, draft: Draft) -> bool:
@@ -372,9 +375,14 @@ class Search:
         if not self.judge.verdict(full).is_enough:
             self.tries[len(full.lines)] += 1
             self._take(full)
-        elif not self._take_places(full):
+            return
+        # Lines that reach deep all along leave room for gaps between fewer places.
+        deeper = self._deepened(full, self.must, sharp=True, iterations=_DEEP_ITERATIONS)
+        if self.judge.verdict(deeper).is_enough:
+            full = deeper
+        verdict = self._take(self._sealed(self._without_idle(full), sealing_rounds=_LINE_SEALING_ROUNDS))
+        if verdict is None or not verdict.is_enough:
             self.tries[len(full.lines)] += 1
-            self._take(self._sealed(self._without_idle(full)))
 
     def _most_useful(self, full: Draft) -> Draft:
         """The lines, ablated all along, that cover most together, as many as anyone would place."""
@@ -390,22 +398,22 @@ class Search:
         draft = Draft(tuple(full.lines[n] for n in kept), tuple(full.places[n] for n in kept))
         return self._without_idle(draft)
 
-    def _take_places(self, full: Draft) -> bool:
-        """Whether some places are enough on lines that are enough when they are ablated all along: the fewest."""
-        aims = self.aims.thinned(_PLACE_STEP)
+    def _with_fewer_places(self, draft: Draft) -> Draft:
+        """The draft with the fewest places on its lines instead, where these can be moved so that they are enough."""
+        aims = self.aims.thinned(_PLACE_STEP).with_must(self.judge.outer_shell[::_PLACE_STEP])
+        settings = self._some_settings()
         for _ in range(_PLACE_ROUNDS):
-            settings = self._some_settings()
-            spare = fewest_places(full, aims, self.surroundings, settings, _PLACE_RESERVE_MM, self.longest_mm)
-            if not spare.lines:
-                return False
+            spare = fewest_places(draft, aims, self.surroundings, settings, _PLACE_RESERVE_MM, self.longest_mm)
+            if not spare.lines or spare.ablation_count >= draft.ablation_count:
+                break
             missing = self.judge.missing(spare)
             if len(missing) <= _HOPELESS_SHARE * len(self.judge.points):
-                spare = self._sealed(self._sufficient(spare))
-                verdict = self._take(spare)
+                trial = self._sealed(self._sufficient(spare))
+                verdict = self._take(trial)
                 if verdict is not None and verdict.is_enough:
-                    return True
+                    return trial
             aims = aims.with_must(missing[:: max(1, len(missing) // _EXTRA_POINTS)])
-        return False
+        return draft
 
     def _some_settings(self) -> list[ZoneSetting]:
         """The largest setting and some smaller ones, evenly by size."""
@@ -433,31 +441,38 @@ class Search:
 
     def _sufficient(self, draft: Draft, rounds: int = _ROUNDS) -> Draft:
         """The draft moved for depth, again with the points that this leaves out, until none is or it does not help."""
-        extra = self.judge.missing(draft)[:_EXTRA_POINTS]
-        if not len(extra):
-            return draft
+        return self._sufficient_for(draft, self.must, rounds)[0]
+
+    def _sufficient_for(self, draft: Draft, must: FloatArray, rounds: int) -> tuple[Draft, FloatArray]:
+        """As :meth:`_sufficient` for points (N, 3) that must be covered, and these with those that were left out."""
+        missing = self.judge.missing(draft)
+        if not len(missing):
+            return draft, must
         fewest, best = np.inf, draft
         for number in range(rounds):
-            draft = self._deepened(draft, np.concatenate([self.aims.must, extra]), sharp=number > 0)
+            must = np.concatenate([must, missing[:: max(1, len(missing) // _EXTRA_POINTS)]])
+            draft = self._deepened(draft, must, sharp=number > 0)
             missing = self.judge.missing(draft)
             helps = len(missing) < fewest
             if helps:
                 fewest, best = len(missing), draft
             if not len(missing) or len(missing) > (_HOPELESS_SHARE if helps else _NEAR_SHARE) * len(self.judge.points):
                 break
-            extra = np.concatenate([extra, missing[:: max(1, len(missing) // _EXTRA_POINTS)]])
-        return best
+        return best, must
 
-    def _sealed(self, draft: Draft, rounds: int = _SEALING_ROUNDS) -> Draft:
+    def _sealed(self, draft: Draft, rounds: int = _ROUNDS, sealing_rounds: int = _SEALING_ROUNDS) -> Draft:
         """The draft moved until no gap between its zones ends the margin, or it does not help."""
-        for _ in range(rounds):
+        must = self.must
+        for _ in range(sealing_rounds):
             if not self.judge.verdict(draft).is_enough or not self.judge.find_leaks(draft):
                 break
-            draft = self._sufficient(draft, rounds)
+            draft, must = self._sufficient_for(draft, must, rounds)
         return draft
 
     def _deepened(self, draft: Draft, must: FloatArray, *, sharp: bool = False, iterations: int = 40) -> Draft:
         """The draft moved for depth of points (N, 3), as far as its lines stay free."""
+        if not len(must):
+            return draft
         aim = polished(draft, must, self.aims.edge, self.surroundings, iterations=iterations, sharp=sharp)
         return self._toward(draft, aim)
 
@@ -498,20 +513,20 @@ class Search:
         is_enough = self.judge.verdict(draft).is_enough
         if not is_enough:
             return self._without_idle(self._without_idle_lines(draft))
-        draft = self._without_idle(draft)
+        draft = self._with_fewer_places(self._without_idle(draft))
         vain = 0
         while vain < min(_VAIN, draft.ablation_count - 1):
             number, m = self.judge.least_alone(self.judge.zones(draft))[vain]
             row = draft.places[number]
             fewer = draft.with_places(number, [*row[:m], *row[m + 1 :]])
-            trial = self._sealed(self._sufficient(fewer, _THINNING_ROUNDS), _THINNING_ROUNDS)
+            trial = self._sealed(self._sufficient(fewer, _THINNING_ROUNDS), _THINNING_ROUNDS, _THINNING_ROUNDS)
             verdict = self._take(trial)
             if verdict is not None and verdict.is_enough:
                 draft, vain = self._without_idle(trial), 0
             else:
                 vain += 1
         self._take(self._smallest(draft))
-        return self._sealed(self._deepened(draft, self.aims.must))
+        return self._sealed(self._deepened(draft, self.must))
 
     def _is_kept(self, draft: Draft, margin: bool = False) -> Callable[[Verdict], bool]:
         """Whether a verdict is as good as that on a draft, or enough if that one is, with `margin` at its margin."""

@@ -32,7 +32,7 @@ _EXTRA_ROOM_MM, _ROOM_PRICE, _ROOM_STEP_MM = 0.5, 0.3, 2.0
 _ROOM_SLOPE = 3.0**0.5
 #: Points deeper than this in the zones of several lines take no part, in mm; and the zones that a point lies deepest
 #: in at the start, among which the deepest one is looked for. User-set.
-_DEEP_MM, _ZONES_AT_POINT = 6.0, 4
+_DEEP_MM, _ZONES_AT_POINT = 4.0, 4
 #: Shafts nearer to each other than this are pushed apart, in mm, at this price for each mm. User-set.
 _APART_MM, _APART_PRICE = 4.0, 0.3
 
@@ -42,12 +42,10 @@ def polished(
 ) -> Draft:
     """The draft moved for depth of the points that must be covered (N, 3) and of those at the edge (M, 3).
 
-    With `sharp` the worst points count more beside the others. Points deep in the zones of several lines take no part,
-    and without any that does the draft is left as it is. Lines are pushed off obstacles but may still meet them: the
-    caller has to follow them anew.
+    With `sharp` the worst points count more beside the others. Points deep in the zones of several lines take no part
+    where others do. Lines are pushed off obstacles but may still meet them: the caller has to follow them anew.
     """
-    problem = _Polish(draft, must, edge, surroundings, _SHARP_MM if sharp else _SCALE_MM)
-    return problem.run(iterations) if problem.must_count else draft
+    return _Polish(draft, must, edge, surroundings, _SHARP_MM if sharp else _SCALE_MM).run(iterations)
 
 
 class _Polish:
@@ -89,12 +87,14 @@ class _Polish:
         self.along = tips[:, None] - back[None]
         is_way = self.along > -entries[:, None]
         self.pairs = np.stack(np.triu_indices(self.count, 1))
+        self.reach_mm = np.abs(self.along).max(axis=1)  # farthest from the point that the line turns about
         # What there is at the start tells where a small move can meet nothing.
         ends = self.base[:, None] + self.shaft_mm[..., None] * self.direction[:, None]
         self.apart_mm = closest_distances_mm(ends[self.pairs[0]], ends[self.pairs[1]])
         self.room_mm = np.where(
             is_way, self._room(self.base[:, None] + self.along[..., None] * self.direction[:, None]), np.inf
         )
+        self.least_room_mm = self.room_mm.min(axis=1)
 
     def _take_points(self, points: FloatArray, must_count: int) -> None:
         """Keep the points (N, 3) that count, and for each the zones that it lies deepest in."""
@@ -105,8 +105,8 @@ class _Polish:
         for zone, (line, a, b) in enumerate(zip(self.line_of, self.long, self.short, strict=True)):
             level = np.sqrt(((along[line] - self.place[zone]) / a) ** 2 + np.maximum(away[line], 0.0) / b**2)
             depth[zone] = (level - 1.0) * min(a, b)
-        if self.count > 1:
-            left = np.flatnonzero(depth.min(axis=0) > -_DEEP_MM)
+        left = np.flatnonzero(depth.min(axis=0) > -_DEEP_MM)
+        if self.count > 1 and (left < must_count).any():
             points, depth, must_count = points[left], depth[:, left], int((left < must_count).sum())
         self.points = np.ascontiguousarray(points.T)
         self.must_count = must_count
@@ -132,9 +132,10 @@ class _Polish:
     def lines(self, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Base points (L, 3), directions (L, 3) and the lengths (L,) that these had before they were made 1."""
         shift, tilt = values[: 4 * self.count].reshape(2, self.count, 2)
-        base = self.base + np.einsum("lk,lkx->lx", shift, self.axes)
-        raw = self.direction + np.einsum("lk,lkx->lx", tilt / _LEVER_MM, self.axes)
-        length = np.linalg.norm(raw, axis=1)
+        first, second = self.axes[:, 0], self.axes[:, 1]
+        base = self.base + shift[:, :1] * first + shift[:, 1:] * second
+        raw = self.direction + (tilt[:, :1] * first + tilt[:, 1:] * second) / _LEVER_MM
+        length = np.sqrt((raw * raw).sum(axis=1))
         return base, raw / length[:, None], length
 
     def moved(self, values: FloatArray) -> Draft:
@@ -153,7 +154,8 @@ class _Polish:
         """What is short, about in mm, with its derivative by every value."""
         base, direction, length = self.lines(values)
         price, by_base, by_direction, by_place = self._short(base, direction, self.place + values[4 * self.count :])
-        shift_mm, tilt_mm = np.linalg.norm(values[: 4 * self.count].reshape(2, self.count, 2), axis=2)
+        moves = values[: 4 * self.count].reshape(2, self.count, 2)
+        shift_mm, tilt_mm = np.sqrt((moves * moves).sum(axis=2))
         for part in (
             self._crowded(base, direction, shift_mm, tilt_mm / _LEVER_MM),
             self._met(base, direction, shift_mm, tilt_mm / _LEVER_MM),
@@ -173,7 +175,7 @@ class _Polish:
         zone = self._deepest(base, direction, place)
         line = self.line_of[zone]
         x, y, z = self.points
-        (p, q, r), (u, v, w) = base.T[:, line], direction.T[:, line]
+        (p, q, r), (u, v, w) = base.T.take(line, axis=1), direction.T.take(line, axis=1)
         x, y, z = x - p, y - q, z - r
         along = x * u + y * v + z * w
         off = np.sqrt(np.maximum(x * x + y * y + z * z - along * along, 1e-12))
@@ -241,10 +243,11 @@ class _Polish:
         apart at the start that shifts and turns (L,) cannot bring them together are not looked at.
         """
         by_base, by_direction = np.zeros_like(base), np.zeros_like(base)
-        moved_mm = shift_mm + turn * np.abs(self.shaft_mm).max(axis=1)
-        one, other = self.pairs[:, self.apart_mm - moved_mm[self.pairs].sum(axis=0) < _APART_MM]
-        if not len(one):
+        moved_mm = shift_mm + turn * self.reach_mm
+        may_meet = self.apart_mm - moved_mm[self.pairs[0]] - moved_mm[self.pairs[1]] < _APART_MM
+        if not may_meet.any():
             return 0.0, by_base, by_direction
+        one, other = self.pairs[:, may_meet]
         ends = base[:, None] + self.shaft_mm[..., None] * direction[:, None]
         places = closest_places(ends[one], ends[other])
         along = [
@@ -272,8 +275,7 @@ class _Polish:
         Only places are looked at whose room at the start shifts and turns (L,) may have used up.
         """
         by_base, by_direction = np.zeros_like(base), np.zeros_like(base)
-        farthest_mm = shift_mm + turn * np.abs(self.along).max(axis=1)
-        if np.all(self.room_mm.min(axis=1) - _ROOM_SLOPE * farthest_mm >= _EXTRA_ROOM_MM):
+        if np.all(self.least_room_mm - _ROOM_SLOPE * (shift_mm + turn * self.reach_mm) >= _EXTRA_ROOM_MM):
             return 0.0, by_base, by_direction
         moved_mm = shift_mm[:, None] + turn[:, None] * np.abs(self.along)
         line, step_number = np.nonzero(self.room_mm - _ROOM_SLOPE * moved_mm < _EXTRA_ROOM_MM)
