@@ -156,9 +156,10 @@ def fewest_places(
             costs.append(1.0 + _VOLUME_COST * share + 1e-4 * np.abs(free - near.mean()))
     if not rows:
         return Draft()
-    chosen = covering.fewest_rows(np.concatenate(covers), aims.price, np.concatenate(costs)).chosen
+    # What a cover to the last may spare is gained as well when ablations are taken away, and in less time.
+    cover = covering.fewest_rows(np.concatenate(covers), aims.price, np.concatenate(costs), exact_size=0)
     places: list[list[Place]] = [[] for _ in draft.lines]
-    for row in chosen:
+    for row in cover.chosen:
         number, place = rows[row]
         places[number].append(place)
     kept = [number for number, row in enumerate(places) if row]

@@ -27,7 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: Share of its cost by which a cover may be above the bound and count as the cheapest. User-set.
 _GAP = 0.01
-#: Rows times points up to which a program is solved to the end, which takes seconds. User-set.
+#: Rows times points up to which a program is solved to the end. User-set.
 _EXACT_SIZE = 150_000
 #: Fraction from which a row of the relaxation is taken whole. User-set.
 _WHOLE_FRACTION = 0.9
@@ -41,10 +41,12 @@ class Cover:
     cost: float
 
 
-def fewest_rows(covers: BoolArray, price: FloatArray, row_cost: FloatArray) -> Cover:
+def fewest_rows(covers: BoolArray, price: FloatArray, row_cost: FloatArray, *, exact_size: int = _EXACT_SIZE) -> Cover:
     """Choose rows of `covers` (R, P) so that rows and uncovered points together cost least.
 
-    `price` (P,) is what it costs to leave a point uncovered, `row_cost` (R,) what each row costs.
+    `price` (P,) is what it costs to leave a point uncovered, `row_cost` (R,) what each row costs. A program of no more
+    rows times points than `exact_size` is solved to the end, which takes seconds for one of the size that it has by
+    default.
     """
     program = _Program.of(covers, price, row_cost)
     bound, reduced_cost, dived = program.dive()
@@ -52,7 +54,7 @@ def fewest_rows(covers: BoolArray, price: FloatArray, row_cost: FloatArray) -> C
     # A row whose reduced cost is above the gap is in no cheaper cover.
     gap = best.cost - bound
     rows = np.flatnonzero(reduced_cost <= gap)
-    if gap > _GAP * best.cost and len(rows) * len(program.price) <= _EXACT_SIZE:
+    if gap > _GAP * best.cost and len(rows) * len(program.price) <= exact_size:
         best = _cheaper(best, _cover(covers, price, row_cost, program.solve(rows)))
     return best
 

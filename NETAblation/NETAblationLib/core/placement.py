@@ -59,6 +59,8 @@ _HELPERS, _HELPING_COSINE = 4, 0.94
 _LENGTH_COST, _OBLIQUE_COST = 0.15, 0.10
 #: One in so many points is used to rank directions, to choose lines, and places on them. User-set.
 _COARSE_STEP, _LINE_STEP, _PLACE_STEP = 8, 4, 3
+#: Ablations on each line, in the mean, from which fewer places are looked for on all lines at once. User-set.
+_MANY_ON_LINE = 2
 #: Ablations that are tried in vain to take away before the rest is kept, and rounds of moving for each. User-set.
 _VAIN, _THINNING_ROUNDS = 3, 2
 #: Rounds in which a draft is moved, each with so many of the points that the one before left out. User-set.
@@ -70,6 +72,8 @@ MOST_LINES, _TUMOR_WEIGHT, _IDLE_SHARE = 15, 3.0, 0.002
 _TRIES = 2
 #: Rounds in which pockets between zones are closed, and of lines that were just chosen. User-set.
 _SEALING_ROUNDS, _LINE_SEALING_ROUNDS = 3, 8
+#: Lines that are left out, each for a trial, of some that are enough: one fewer may do when moved. User-set.
+_LINES_LEFT_OUT = 2
 #: Iterations in which lines that are enough when they are ablated all along are moved for depth. User-set.
 _DEEP_ITERATIONS = 80
 #: A draft that leaves out more than the first share of the judge's points is given up, and one that leaves out more
@@ -383,6 +387,18 @@ class Search:
         verdict = self._take(self._sealed(self._without_idle(full), sealing_rounds=_LINE_SEALING_ROUNDS))
         if verdict is None or not verdict.is_enough:
             self.tries[len(full.lines)] += 1
+            return
+        for number in self._least_useful(full)[: _LINES_LEFT_OUT if len(full.lines) > 1 else 0]:
+            fewer = self._sufficient(full.with_places(number, ()))
+            if self.judge.verdict(fewer).is_enough:
+                self._try_lines(fewer)
+                return
+
+    def _least_useful(self, draft: Draft) -> list[int]:
+        """The lines of a draft, those first that cover fewest points that no other does."""
+        count = np.array([np.any(row, axis=0) for row in self.judge.zones(draft)])
+        alone = count & (count.sum(axis=0) == 1)
+        return [int(number) for number in np.argsort(alone.sum(axis=1), kind="stable")]
 
     def _most_useful(self, full: Draft) -> Draft:
         """The lines, ablated all along, that cover most together, as many as anyone would place."""
@@ -513,7 +529,9 @@ class Search:
         is_enough = self.judge.verdict(draft).is_enough
         if not is_enough:
             return self._without_idle(self._without_idle_lines(draft))
-        draft = self._with_fewer_places(self._without_idle(draft))
+        draft = self._without_idle(draft)
+        if draft.ablation_count >= _MANY_ON_LINE * len(draft.lines):
+            draft = self._with_fewer_places(draft)
         vain = 0
         while vain < min(_VAIN, draft.ablation_count - 1):
             number, m = self.judge.least_alone(self.judge.zones(draft))[vain]
