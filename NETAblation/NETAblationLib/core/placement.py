@@ -380,6 +380,10 @@ class Search:
             self.tries[len(full.lines)] += 1
             self._take(full)
             return
+        self._settle(full)
+
+    def _settle(self, full: Draft) -> None:
+        """Choose places on lines that are enough when they are ablated all along, and on fewer of them if that does."""
         # Lines that reach deep all along leave room for gaps between fewer places.
         deeper = self._deepened(full, self.must, sharp=True, iterations=_DEEP_ITERATIONS)
         if self.judge.verdict(deeper).is_enough:
@@ -391,7 +395,7 @@ class Search:
         for number in self._least_useful(full)[: _LINES_LEFT_OUT if len(full.lines) > 1 else 0]:
             fewer = self._sufficient(full.with_places(number, ()))
             if self.judge.verdict(fewer).is_enough:
-                self._try_lines(fewer)
+                self._settle(fewer)
                 return
 
     def _least_useful(self, draft: Draft) -> list[int]:

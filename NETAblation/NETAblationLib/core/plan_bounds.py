@@ -37,6 +37,8 @@ _OUTLINE_POINTS, _SHADOW_POINTS = 72, 32
 #: Points of a shadow at most, and those added at once, as far apart as this share of a disc's radius; nodes of the
 #: search for the fewest. User-set.
 _MOST_SHADOW_POINTS, _MORE_POINTS, _MORE_APART, _NODES = 140, 12, 0.2, 2_000
+#: Moves of discs that cover some of the points, until they cover all, and how much of their radius they use. User-set.
+_DISC_MOVES, _DISC_ROOM = 60, 0.998
 #: Discs that all others are compared with first. User-set.
 _COMPARED = 200
 #: How much larger discs count than they are, in mm, so that rounding loses no point on a rim.
@@ -163,7 +165,10 @@ def _fewest_discs(points: FloatArray, radius_mm: float, at_most: int) -> int:
             fewest = max(fewest, _least(found.mip_dual_bound - 1e-6))
         if found.x is None or fewest >= at_most or len(chosen) >= _MOST_SHADOW_POINTS:
             return min(fewest, max(at_most, 1))
-        away = np.linalg.norm(points[:, None] - centers[found.x > 0.5], axis=2).min(axis=1) - radius_mm
+        used = centers[found.x > 0.5]
+        if len(used) <= fewest and _can_cover(points, used, radius_mm):
+            return fewest
+        away = np.linalg.norm(points[:, None] - used, axis=2).min(axis=1) - radius_mm
         more: list[FloatArray] = []
         while len(more) < _MORE_POINTS and away.max() > _RIM_MM:
             more.append(points[away.argmax()])
@@ -171,6 +176,24 @@ def _fewest_discs(points: FloatArray, radius_mm: float, at_most: int) -> int:
         if not more:
             return fewest
         chosen = np.concatenate([chosen, more])
+
+
+def _can_cover(points: FloatArray, centers: FloatArray, radius_mm: float) -> bool:
+    """Whether discs about centers (D, 2) cover points (N, 2) once moved: by each to the farthest point of its own."""
+    centers = centers.copy()
+    for _ in range(_DISC_MOVES):
+        offset = points[:, None] - centers
+        squared = (offset * offset).sum(axis=2)
+        owner = squared.argmin(axis=1)
+        nearest = squared[np.arange(len(points)), owner]
+        if nearest.max() <= radius_mm**2:
+            return True
+        for number in range(len(centers)):
+            farthest = int(np.where(owner == number, nearest, -1.0).argmax())
+            short_mm = float(np.sqrt(nearest[farthest])) - _DISC_ROOM * radius_mm
+            if owner[farthest] == number and short_mm > 0:
+                centers[number] += short_mm / float(np.sqrt(nearest[farthest])) * offset[farthest, number]
+    return False
 
 
 def _outline(points: FloatArray) -> FloatArray:
