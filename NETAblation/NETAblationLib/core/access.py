@@ -252,7 +252,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Ways:
-    """Lines along one direction: `is_free` (L, T) for each line and tip, `entry_mm` (L,) to its skin.
+    """Lines that were followed: `is_free` (L, T) for each line and tip, `entry_mm` (L,) to its skin.
 
     `entry_mm` is the distance from the line's base point back to the skin, NaN where the line
     does not leave the body within the image.
@@ -481,8 +481,8 @@ def follow(
 ) -> Ways:
     """Follow lines from their tips back to the skin.
 
-    A line runs through a base point (L, 3) along `direction` (3,), the unit vector from skin to
-    tip; its possible tips lie `tips_mm` (T,) ahead of the base point, in rising order. A tip is
+    A line runs through a base point (L, 3) along `direction`, the unit vector from skin to tip, (3,) for
+    all or (L, 3); its possible tips lie `tips_mm` (T,) ahead of the base point, in rising order. A tip is
     free where it lies in the liver, the line meets no obstacle from there to the skin, is at
     most `longest_mm` long, enters where the skin is free and does not meet the body again outside of it, and
     passes the least liver before the tumor, if it meets that.
@@ -490,7 +490,8 @@ def follow(
     deepest = float(tips_mm[-1])
     back = np.arange(0.0, longest_mm + deepest - float(tips_mm[0]) + STEP_MM, STEP_MM)
     along = deepest - back
-    points = bases_ras_mm[:, None] + along[None, :, None] * direction
+    inward = np.broadcast_to(direction, bases_ras_mm.shape)
+    points = bases_ras_mm[:, None] + along[None, :, None] * inward[:, None]
     nodes = surroundings.nodes(points)
     in_body, in_liver, in_tumor = surroundings.are_in(points, nodes)
     # The skin: the first sample out of the body behind the base point.
@@ -502,7 +503,7 @@ def follow(
     may_enter = leaves.copy()
     may_enter[leaves] = surroundings.skin.is_free[surroundings.places_at(exits[leaves])]
     reach = longest_mm - (float(tips_mm[0]) + entry)
-    may_enter[leaves] &= ~meets_body_outside(surroundings, exits[leaves], -direction[None], reach[leaves])
+    may_enter[leaves] &= ~meets_body_outside(surroundings, exits[leaves], -inward[leaves], reach[leaves])
     needed = np.arange(len(along)) < exit_index[:, None]
     blocked = needed.copy()
     blocked[needed] = ~surroundings.is_clear(points[needed], nodes[needed])
@@ -510,7 +511,7 @@ def follow(
     blocked_from_skin = np.cumsum(blocked[:, ::-1], axis=1)[:, ::-1] > 0
     # The sample at the tip, or the next one ahead of it.
     tip_index = np.clip(np.floor((deepest - tips_mm) / STEP_MM + 1e-6).astype(int), 0, len(along) - 1)
-    tip_points = bases_ras_mm[:, None] + tips_mm[None, :, None] * direction
+    tip_points = bases_ras_mm[:, None] + tips_mm[None, :, None] * inward[:, None]
     tip_in_liver = surroundings.are_in(tip_points, surroundings.nodes(tip_points))[1]
     short_enough = tips_mm[None, :] + entry[:, None] <= longest_mm
     contact, before_mm = liver_before(in_liver & needed, in_tumor & needed)

@@ -23,7 +23,7 @@ from .access import Surroundings
 from .aims import LEAST_MARGIN_SHARE, Aims, Judge, Verdict
 from .candidate_lines import Candidates, fewest_places
 from .devices import Device, ZoneSetting
-from .drafts import Draft, Line, across, tip_mm
+from .drafts import Draft, Line, Place, across, tip_mm
 from .errors import Cancelled, ComputationError
 from .path_checks import check_path
 from .polishing import polished
@@ -43,6 +43,8 @@ DEFAULT_SHAFT_MM = 200.0
 
 #: Directions that are tried, of how many one zone is tried, the least cost is found, and the cover. User-set.
 _DIRECTIONS, _SINGLE_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 500, 8, 30, 3
+#: Parts of the directions that are followed at once. User-set.
+_DIRECTION_PARTS = 10
 #: Where fewer directions than this are free to the tumor's middle, ways beside it are looked for: rings of so many
 #: lines, as shares of how far from a zone's middle its edge is. User-set.
 _FEW_DIRECTIONS, _RING_POINTS, _RING_SHARES = 8, 6, (0.25, 0.5)
@@ -259,13 +261,22 @@ class Search:
     def _scored_directions(self, beside_mm: FloatArray) -> list[tuple[float, FloatArray]]:
         """Directions of which one of the lines `beside_mm` (L, 2) of the tumor's middle is free, each with its cost."""
         scored = []
-        for direction in access.directions(_DIRECTIONS):
-            bases = self.target.center_ras_mm + beside_mm @ across(direction)
-            ways = access.follow(self.surroundings, bases, direction, np.array([0.0]), self.longest_mm)
-            free = ways.is_free[:, 0]
-            if free.any():
-                cost = self.way_cost(direction, float(np.nanmin(ways.entry_mm)))
-                scored.append((cost - float(free.sum()), direction))
+        for some in np.array_split(access.directions(_DIRECTIONS), _DIRECTION_PARTS):
+            bases = self.target.center_ras_mm + np.array([beside_mm @ across(direction) for direction in some])
+            ways = access.follow(
+                self.surroundings,
+                bases.reshape(-1, 3),
+                np.repeat(some, len(beside_mm), axis=0),
+                np.array([0.0]),
+                self.longest_mm,
+            )
+            shape = len(some), len(beside_mm)
+            for direction, free, entry_mm in zip(
+                some, ways.is_free.reshape(shape), ways.entry_mm.reshape(shape), strict=True
+            ):
+                if free.any():
+                    cost = self.way_cost(direction, float(np.nanmin(entry_mm)))
+                    scored.append((cost - float(free.sum()), direction))
         return scored
 
     def _take_single(self, directions: FloatArray) -> bool:
@@ -499,34 +510,49 @@ class Search:
     def _toward(self, draft: Draft, aim: Draft) -> Draft:
         """Each line as far on its way to where another draft has it as it stays free."""
         lines, places = list(draft.lines), list(draft.places)
-        for number, (line, row) in enumerate(zip(draft.lines, draft.places, strict=True)):
-            goal = aim.lines[number]
-            # The other line's base point is elsewhere along it: measured from the one nearest to ours.
-            ahead = float((line.base_ras_mm - goal.base_ras_mm) @ goal.direction)
-            goal_base = goal.base_ras_mm + ahead * goal.direction
-            for part in (1.0, 0.6, 0.3):
-                direction = line.direction + part * (goal.direction - line.direction)
-                moved = Line(
-                    line.base_ras_mm + part * (goal_base - line.base_ras_mm),
-                    direction / np.linalg.norm(direction),
-                    line.entry_mm,
-                )
-                moved_row = tuple(
-                    (place + part * (other - ahead - place), setting)
-                    for (place, setting), (other, _) in zip(row, aim.places[number], strict=True)
-                )
-                freed = self._freed(moved, tip_mm(moved_row))
-                if freed is not None:
-                    lines[number], places[number] = freed, moved_row
-                    break
+        left = list(range(len(lines)))
+        for part in (1.0, 0.6, 0.3):
+            moved = [self._moved(draft, aim, number, part) for number in left]
+            freed = self._all_freed([line for line, _ in moved], [tip_mm(row) for _, row in moved])
+            for number, line, (_, row) in zip(left, freed, moved, strict=True):
+                if line is not None:
+                    lines[number], places[number] = line, row
+            left = [number for number, line in zip(left, freed, strict=True) if line is None]
+            if not left:
+                break
         return Draft(tuple(lines), tuple(places))
+
+    def _moved(self, draft: Draft, aim: Draft, number: int, part: float) -> tuple[Line, tuple[Place, ...]]:
+        """A line of a draft and its places a part of their way to where another draft has them."""
+        line, goal = draft.lines[number], aim.lines[number]
+        # The other line's base point is elsewhere along it: measured from the one nearest to ours.
+        ahead = float((line.base_ras_mm - goal.base_ras_mm) @ goal.direction)
+        goal_base = goal.base_ras_mm + ahead * goal.direction
+        direction = line.direction + part * (goal.direction - line.direction)
+        moved = Line(
+            line.base_ras_mm + part * (goal_base - line.base_ras_mm),
+            direction / np.linalg.norm(direction),
+            line.entry_mm,
+        )
+        row = tuple(
+            (place + part * (other - ahead - place), setting)
+            for (place, setting), (other, _) in zip(draft.places[number], aim.places[number], strict=True)
+        )
+        return moved, row
 
     def _freed(self, line: Line, at_mm: float) -> Line | None:
         """The line with its entry found anew, or None where it is not free with its tip there."""
-        ways = access.follow(
-            self.surroundings, line.base_ras_mm[None], line.direction, np.array([at_mm]), self.longest_mm
-        )
-        return replace(line, entry_mm=float(ways.entry_mm[0])) if ways.is_free[0, 0] else None
+        return self._all_freed([line], [at_mm])[0]
+
+    def _all_freed(self, lines: Sequence[Line], at_mm: Sequence[float]) -> list[Line | None]:
+        """As :meth:`_freed` for several lines, each with its tip so far ahead of its base point."""
+        directions = np.array([line.direction for line in lines])
+        tips = np.array([line.base_ras_mm for line in lines]) + np.array(at_mm)[:, None] * directions
+        ways = access.follow(self.surroundings, tips, directions, np.array([0.0]), self.longest_mm)
+        return [
+            replace(line, entry_mm=float(entry) - at) if is_free else None
+            for line, at, is_free, entry in zip(lines, at_mm, ways.is_free[:, 0], ways.entry_mm, strict=True)
+        ]
 
     def _economical(self, draft: Draft) -> Draft:
         """Take ablations away, make them smaller, and move them for depth, where nothing that is required is lost."""
