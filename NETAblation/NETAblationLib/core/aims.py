@@ -18,7 +18,7 @@ from .drafts import Draft, Line, Place
 from .plan_bounds import Sphere
 from .probes import Probe, is_in_zone
 from .targets import Target
-from .union_depth import Zone, open_edges_mm
+from .union_depth import Zone, feet, open_edges_mm, union_depth_mm
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -138,6 +138,8 @@ class Judge:
         self.least_mm = least_share * target.margin_mm
         evaluable = target.surface.points_ras_mm[target.is_evaluable]
         self._evaluable = cKDTree(evaluable) if len(evaluable) else None
+        self._origin_ras_mm = target.center_ras_mm
+        self._surface_mm = (evaluable - self._origin_ras_mm).astype(np.float32)
         # A shell's points lie as far away as it was made.
         shell_mm = np.repeat([share * target.margin_mm for share in shares], [len(shell) for shell in shells])
         self.is_tumor = np.concatenate([is_tumor, np.arange(len(shell_mm)) < len(shells[0])])
@@ -232,6 +234,14 @@ class Judge:
         margin = float(self.away_mm[~covered].min(initial=np.inf))
         enough = tumor == 1.0 and share >= TARGET_SHARE + _SHARE_RESERVE and margin > self.least_mm
         return Verdict(tumor, share, min(margin, self.margin_mm), enough)
+
+    def exact_margin_mm(self, draft: Draft) -> float:
+        """The least margin of the evaluable surface as a finished plan is measured; infinite where there is none."""
+        if not len(self._surface_mm):
+            return float("inf")
+        zones = [zone for probe in (*self.kept, *draft.probes) for zone in Zone.of(probe)]
+        found = [feet(zone, self._surface_mm, self._origin_ras_mm) for zone in zones]
+        return float(union_depth_mm(zones, found, self._surface_mm, self._origin_ras_mm).min())
 
     def least_alone(self, zones: list[list[BoolArray]]) -> list[tuple[int, int]]:
         """Line and number of each ablation, those first that cover fewest points that no other does."""

@@ -76,6 +76,8 @@ _TRIES = 2
 _SEALING_ROUNDS, _LINE_SEALING_ROUNDS = 3, 8
 #: Lines that are left out, each for a trial, of some that are enough: one fewer may do when moved. User-set.
 _LINES_LEFT_OUT = 2
+#: Rounds in which a finished draft is moved for more margin, and how much more in mm is worth another. User-set.
+_MARGIN_ROUNDS, _MORE_MARGIN_MM = 3, 0.02
 #: Iterations in which lines that are enough when they are ablated all along are moved for depth. User-set.
 _DEEP_ITERATIONS = 80
 #: A draft that leaves out more than the first share of the judge's points is given up, and one that leaves out more
@@ -183,6 +185,8 @@ class Search:
             if self.best.verdict.is_enough:
                 self._take(economical)
                 self._take(self._sealed(self._smallest(self.best.draft)))
+                if self.preference is not Preference.LEAST_LIVER:
+                    self.best = self._found(self._with_more_margin(self.best.draft))
             else:
                 self.best = self._found(economical)
 
@@ -575,6 +579,19 @@ class Search:
                 vain += 1
         self._take(self._smallest(draft))
         return self._sealed(self._deepened(draft, self.must))
+
+    def _with_more_margin(self, draft: Draft) -> Draft:
+        """A draft that is enough, moved for depth as long as its margin grows and it stays enough."""
+        margin_mm = self.judge.exact_margin_mm(draft)
+        for _ in range(_MARGIN_ROUNDS):
+            if margin_mm >= self.target.margin_mm:
+                break
+            trial = self._sealed(self._deepened(draft, self.must, sharp=True, iterations=_DEEP_ITERATIONS))
+            trial_mm = self.judge.exact_margin_mm(trial)
+            if trial_mm < margin_mm + _MORE_MARGIN_MM or not self._found(trial).verdict.is_enough:
+                break
+            draft, margin_mm = trial, trial_mm
+        return draft
 
     def _is_kept(self, draft: Draft, margin: bool = False) -> Callable[[Verdict], bool]:
         """Whether a verdict is as good as that on a draft, or enough if that one is, with `margin` at its margin."""
