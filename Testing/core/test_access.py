@@ -99,6 +99,20 @@ def test_the_skin_is_where_the_body_ends(spacing, direction):
     assert abs(errors.mean()) < 0.7
 
 
+def test_lines_of_several_directions_fare_as_each_does_alone():
+    around = surveyed(obstacles={"vessels": sphere((-20, 12, 4), 9.0)})
+    rng = np.random.default_rng(4)
+    bases, tips = rng.uniform(-15, 15, (15, 3)), np.array([-3.0, 0.0, 6.0])
+    directions = rng.normal(size=(15, 3)) * [1, 1, 0.3]
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    together = access.follow(around, bases, directions, tips, 150.0)
+    assert 0 < together.is_free.sum() < together.is_free.size
+    for number, (base, direction) in enumerate(zip(bases, directions, strict=True)):
+        alone = access.follow(around, base[None], direction, tips, 150.0)
+        assert together.is_free[number].tolist() == alone.is_free[0].tolist()
+        assert together.entry_mm[number] == pytest.approx(alone.entry_mm[0], abs=0, nan_ok=True)
+
+
 def test_no_way_leads_through_an_end_of_the_image():
     surroundings = surveyed()
     is_free, entry = free(surroundings, (8, 0, 0), (0, 0, 1))

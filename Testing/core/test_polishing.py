@@ -54,6 +54,23 @@ def test_derivatives_are_those_of_differences(wall_mm):
     assert slope == pytest.approx(differences, abs=1e-3)  # of room: one-sided differences
 
 
+@pytest.mark.parametrize("size_mm", [0.3, 2.0, 6.0])
+def test_what_is_left_out_of_a_loss_is_nothing(size_mm):
+    """Looking at every pair of shafts, every place on them and every zone gives the same price and derivatives."""
+    random = np.random.default_rng(5)
+    draft = draft_of((1, -2, 0), (0, -7, 3), (2, 0, -6), tilt=0.05)
+    points = 15 * random.normal(size=(200, 3)), 20 * random.normal(size=(80, 3))
+    polish, whole = (_Polish(draft, *points, Open(6.0), 0.7) for _ in range(2))
+    whole.apart_mm[:] = 0.0
+    whole.room_mm = np.where(np.isfinite(whole.room_mm), -1e3, np.inf)
+    whole.least_room_mm[:] = -1e3
+    for _ in range(5):
+        values = size_mm * random.normal(size=len(polish.free_mm))
+        (price, slope), (every_price, every_slope) = polish.loss(values), whole.loss(values)
+        assert price == every_price
+        assert slope == pytest.approx(every_slope, abs=1e-12)
+
+
 def test_a_zone_beside_a_ball_is_moved_onto_its_center():
     draft = Draft((Line(np.array([3.0, -4.0, 2.0]), np.array([-1.0, 0.0, 0.0]), 90.0),), (((5.0, SETTINGS[2]),),))
     ball = sphere_points(10.0, 400)

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from NETAblationLib.core.probes import Ablation, Probe, zone_signed_distance_mm
-from NETAblationLib.core.union_depth import Zone, feet, union_depth_mm
+from NETAblationLib.core.union_depth import Zone, feet, open_edges_mm, union_depth_mm
 from support.shapes import rotation
 
 
@@ -157,3 +157,33 @@ def test_more_zones_than_a_byte_or_a_word_has_bits():
 
 def test_without_a_zone_nothing_is_inside():
     assert np.all(depth([], np.zeros((3, 3))) == -np.inf)
+
+
+@pytest.mark.parametrize("side_mm", [12.0, 17.3])
+def test_three_balls_meet_at_the_two_corners_that_a_formula_gives(side_mm):
+    """At 17.3 mm the balls leave a dimple of half a millimeter, smaller than any spacing of points."""
+    turn, away = rotation((1, 2, 3), 25.0), np.array([40.0, -70.0, 15.0])
+    flat = side_mm / np.sqrt(3) * np.array([[np.cos(a), np.sin(a), 0.0] for a in 2 * np.pi * np.arange(3) / 3])
+    zones = [zone(center @ turn.T + away, (1, 0, 0), 10.0, 10.0) for center in flat]
+    edges = open_edges_mm(zones)
+    height = np.sqrt(100.0 - side_mm**2 / 3)
+    corners = np.array([[0, 0, height], [0, 0, -height]]) @ turn.T + away
+    assert cKDTree(edges).query(corners)[0].max() < 1e-3
+    levels = np.sort([level(one, edges) for one in zones], axis=0)
+    assert levels[:2] == pytest.approx(1.0, abs=1e-6)  # on two surfaces
+    assert levels[2].min() > 1.0 - 1e-6  # and in no zone
+    assert len(open_edges_mm(zones[:1])) == 0
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_edges_of_many_zones_lie_on_their_surface_and_close_to_each_point_of_the_seams(seed):
+    zones = some_zones(seed, 9)
+    edges = open_edges_mm(zones)
+    assert depth(zones, edges) == pytest.approx(0.0, abs=1e-3)
+    # Points where two surfaces nearly cross, found without any seam, lie near an edge.
+    rng = np.random.default_rng(seed)
+    points = rng.normal(0, 20, (120_000, 3))
+    levels = np.sort([level(one, points) for one in zones], axis=0)
+    at_seam = points[(levels[0] > 1.0) & (levels[1] < 1.05)]
+    assert len(at_seam) > 20
+    assert cKDTree(edges).query(at_seam)[0].max() < 2.5
