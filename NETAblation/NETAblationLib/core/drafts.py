@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .devices import ZoneSetting
-from .probes import Ablation, Probe, near_distance_mm
+from .probes import Ablation, Probe
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -63,18 +63,6 @@ class Draft:
         rows = [*self.places[:number], tuple(places), *self.places[number + 1 :]]
         kept = [n for n, row in enumerate(rows) if row]
         return Draft(tuple(self.lines[n] for n in kept), tuple(rows[n] for n in kept))
-
-    def depths_mm(self, points: FloatArray) -> FloatArray:
-        """Signed distance of points (N, 3) to the zones to first order, negative inside, (N,)."""
-        distance = np.full(len(points), np.inf)
-        for line, row in zip(self.lines, self.places, strict=True):
-            offset = points - line.base_ras_mm
-            axial = offset @ line.direction
-            beside = np.sqrt(np.maximum(np.einsum("ij,ij->i", offset, offset) - axial**2, 0.0))
-            for place, setting in row:
-                near = near_distance_mm(axial - place, beside, setting.long_axis_mm, setting.short_axis_mm)
-                np.minimum(distance, near, out=distance)
-        return distance
 
 
 def tip_mm(row: Sequence[Place]) -> float:

@@ -4,8 +4,9 @@ One zone is tried first, from the best directions. Where it does not suffice, th
 are chosen by integer programming (:mod:`.covering`) with zones that count as a little larger than they
 are, and then moved and tilted until they suffice (:mod:`.polishing`): so they are not bound to the
 lattice that they were chosen from. If that fails the zones count as smaller. What obstacles keep
-parallel lines from is reached by lines of other directions. Then ablations are taken away, made
-smaller and moved for depth while all that is required stays covered.
+parallel lines from is reached by lines of other directions. Lines that suffice when they are ablated all
+along are tried with one fewer. Then ablations are placed anew, taken away, made smaller and moved for
+depth while all that is required stays covered.
 """
 
 from __future__ import annotations
