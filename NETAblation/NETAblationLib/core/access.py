@@ -313,7 +313,7 @@ def survey_all(
     A wall of 2.5 mm and more between skin and lung or bowel is found; at 2 mm and less the lung or bowel beneath
     may be taken for air outside, and its inner side for skin.
 
-    Of vessels (by their name) only the parts of 4 mm and more are obstacles: thinner branches run all through a liver.
+    Of vessels (by their name) only the parts of 3 mm and more are obstacles: thinner branches run all through a liver.
 
     Raises InputError for an image that is no CT of a body in HU or a name given to two things; GeometryError for
     masks elsewhere or a no-go area away from the skin.

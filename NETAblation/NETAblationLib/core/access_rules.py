@@ -55,7 +55,7 @@ _CLEARANCE_ROWS = (
 CLEARANCES = {row.name: row for row in _CLEARANCE_ROWS}
 
 _LIMIT_ROWS = (
-    _set("wide_vessel", 4.0, "mm", "vessels of at least this diameter are avoided; thinner branches are crossed"),
+    _set("wide_vessel", 3.0, "mm", "vessels of at least this diameter are avoided; thinner branches are crossed"),
     _set("least_liver", 5.0, "mm", "liver before the lesion, no direct puncture (5 to 10 mm are customary, recalled)"),
     _set("tight_room", 2.0, "mm", "free, but with less room than this beyond the clearance: tight"),
     _set("flat_angle", 20.0, "degrees", "flatter than this to the capsule: tight, and worst (customary, recalled)"),
