@@ -122,6 +122,8 @@ def test_lesions_and_devices_share_one_look_at_the_ct(editing, images, monkeypat
     PlanRequest.of(case, editing.lesion_id, device=load_catalogue()[DEVICE], margin_mm=5.0).prepared()
     assert len(looked) == 2
     assert other.input_hashes["tumor"] == first.input_hashes["tumor"]
+    slicer.mrmlScene.Clear()
+    assert plan_requests._LastSurvey.survey is None  # a closed case leaves nothing in memory
 
 
 def test_a_moved_end_is_followed_and_undone(measured):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
+import slicer
 
 from ..core.devices import Device
 from ..core.entries import SkinRating, rate_entries
@@ -27,10 +28,22 @@ from .provenance import provenance_of
 
 
 class _LastSurvey:
-    """The CT that was looked into last: all lesions of a patient and all devices share it."""
+    """The CT that was looked into last: all lesions of a patient and all devices share it until the scene closes."""
 
     content: Mapping[str, str] | None = None
     survey: Survey | None = None
+    _observer: int | None = None
+
+    @classmethod
+    def forget_with_scene(cls) -> None:
+        """Let go of the survey, some hundred megabytes, once the scene is closed."""
+        if cls._observer is None:
+            scene = slicer.mrmlScene
+            cls._observer = scene.AddObserver(scene.StartCloseEvent, lambda *_: cls._forget())
+
+    @classmethod
+    def _forget(cls) -> None:
+        cls.content = cls.survey = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class PlanRequest:
         cls, case: CaseScene, lesion_id: str, *, device: Device, margin_mm: float, size_factor: float = 1.0
     ) -> PlanRequest:
         """Taken from the nodes of a case; raises InputError, saying what to do, where something is missing."""
+        _LastSurvey.forget_with_scene()
         liver = case.liver_mask()
         if liver is None:
             raise InputError("segment the liver first: probes are planned through it")
