@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the environment .venv, once: pinned packages from the lock file, the project itself,
-# off-screen OpenGL, and what Qt needs for the tests of the panels. A step that was completed from the same input is not done again; one
-# that was interrupted is. With the argument "bench": what the benchmarks compare with, too.
+# Makes the environment .venv, once: pinned packages from the lock file, the project itself, off-screen OpenGL,
+# and what Qt needs for the tests of the panels. A step that was completed from the same input is not done again;
+# one that was interrupted is. With the argument "bench": what the benchmarks compare with, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
