@@ -58,6 +58,18 @@ def test_what_has_no_axes_keeps_those_of_the_voxels():
     assert np.array_equal(body_axes(image), np.eye(3))
 
 
+def test_a_round_trunk_has_its_long_axis_only():
+    """A cylinder shows no right and no anterior: those nearest to the world's are taken."""
+    s, a, r = (np.indices((60, 60, 60)) - 29.5) * 4.0
+    for degrees in (0.0, 20.0):
+        tilt = np.radians(degrees)
+        across = a * np.cos(tilt) - s * np.sin(tilt)
+        image = sitk.GetImageFromArray(np.where(np.hypot(r, across) < 80, 40.0, -1000.0).astype(np.float32))
+        image.SetSpacing((4.0, 4.0, 4.0))
+        image.SetDirection(np.diag([-1.0, -1.0, 1.0]).ravel())
+        assert _angle_degrees(body_axes(image), rotation((1, 0, 0), -degrees)) < 2.0
+
+
 def test_a_turned_frame_gives_the_same_anatomy(small_patient):
     image = small_patient.portal
     plain, turned = find_obstacles(image), find_obstacles(turned_frame(image, TURNS[4]))

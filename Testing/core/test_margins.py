@@ -142,7 +142,7 @@ def test_the_order_in_which_voxels_are_stored_changes_nothing(order, flips):
     stored = [sitk.Flip(sitk.PermuteAxes(mask, order), flips) for mask in masks]
     plain, other = (measure_margin(tumor, zone, liver=liver) for tumor, zone, liver in (masks, stored))
     assert 0.2 < plain.subcapsular_fraction < 0.8
-    assert other.mam_mm == pytest.approx(plain.mam_mm, abs=1e-6)
+    assert other.mam_mm == pytest.approx(plain.mam_mm, abs=1e-5)
     assert other.mam_location_ras_mm == pytest.approx(plain.mam_location_ras_mm, abs=1e-6)
     assert other.subcapsular_fraction == pytest.approx(plain.subcapsular_fraction, abs=1e-6)
     assert other.surface_fraction == pytest.approx(plain.surface_fraction, abs=1e-6)

@@ -31,8 +31,9 @@ _STEP_MM, _AIR_HU, _OUTER_HU, _PADDING_HU = 6.0, -400.0, -930.0, -1500.0
 #: less than the second part of that along any other, and opposite sides cancel but for the third. User-set: 0 to 0.06,
 #: 0 to 0.2 and 0 to 0.1 where the skin is seen all around (own measurement on five CTs).
 _ALONG_SHARE, _ALONG_RATIO, _ONE_SIDED = 0.15, 0.6, 0.3
-#: It is wider than deep: by this ratio of such shares the two are told apart. User-set.
-_FLAT_RATIO = 1.25
+#: It is wider than deep: by the second ratio of such shares the two are told apart, and below the first it is so round
+#: that it has neither. User-set.
+_ROUND_RATIO, _FLAT_RATIO = 1.05, 1.25
 #: The axes of the skin are within 6 degrees of the scanner's on three CTs (own measurement). Axes of world or
 #: voxels that would need a larger box around what was measured count as this much farther from the skin's, in
 #: degrees for each part of the box that is empty, up to the second. User-set.
@@ -221,6 +222,8 @@ def _skin_axes(coarse: sitk.Image, known: BoolArray) -> Matrix | None:
     one_sided = np.linalg.norm(normals.sum(axis=0)) / weights.sum()
     if shares[0] > min(_ALONG_SHARE, _ALONG_RATIO * shares[1]) or one_sided > _ONE_SIDED:
         return None
+    if shares[2] < _ROUND_RATIO * shares[1]:
+        return _raised_to(vectors[:, 0] * np.copysign(1.0, vectors[2, 0]))
     axes = vectors[:, [1, 2, 0]]
     if np.linalg.det(axes) < 0:
         axes[:, 0] *= -1.0
@@ -229,6 +232,15 @@ def _skin_axes(coarse: sitk.Image, known: BoolArray) -> Matrix | None:
         flips += [turned @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]) for turned in flips]
     nearest = min(flips, key=lambda turned: _angle_degrees(turned, np.eye(3)))
     return nearest if _angle_degrees(nearest, np.eye(3)) < _MOST_DEGREES else None
+
+
+def _raised_to(superior: FloatArray) -> Matrix:
+    """The axes of the world, turned no more than brings their third to a unit vector (3,) of the upper half."""
+    across = np.cross([0.0, 0.0, 1.0], superior)
+    length = float(np.linalg.norm(across))
+    turn = across * (np.arcsin(min(length, 1.0)) / length) if length > 1e-9 else np.zeros(3)
+    axes: Matrix = Rotation.from_rotvec(turn).as_matrix()
+    return axes
 
 
 def _reaching_ends(labels: npt.NDArray[np.integer]) -> BoolArray:

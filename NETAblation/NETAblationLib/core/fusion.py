@@ -47,7 +47,7 @@ from .fusion_quality import (
     volume_change,
     voxels_within,
 )
-from .fusion_verdict import Findings, judge
+from .fusion_verdict import LEAST_CORRELATION, Findings, judge
 from .fusion_vessels import VesselAgreement, VesselPair
 from .images import image_hash
 from .progress import ProgressCallback, silent, span
@@ -327,10 +327,10 @@ def _deformed(
     refined = _refined_rigid(images, rigid, settings, span(progress, 0.0, 0.15))
     if fixed_liver is None or not (moving_liver is None or capsules_agree(images, moving_liver, rigid)):
         return images, register_deformable(images, refined, settings, span(progress, 0.15, 1.0))
-    first = register_deformable(
-        images, refined, settings.up_to_middle(), span(progress, 0.15, 0.4), with_error=False
-    ).deformation
-    if not slides(gap_at_capsule_mm(images, first, settings)):
+    outcome = register_deformable(images, refined, settings.up_to_middle(), span(progress, 0.15, 0.4), with_error=False)
+    first = outcome.deformation
+    # Images that do not agree tell nothing; a capsule drawn into both would only hide that.
+    if outcome.correlation < LEAST_CORRELATION or not slides(gap_at_capsule_mm(images, first, settings)):
         rest = settings.from_middle()
         return images, register_deformable(images, refined, rest, span(progress, 0.5, 1.0), start=first)
     if moving_liver is None or liver_agreement(fixed_liver, moving_liver, first).surface_distance_mm > _MOST_SURFACE_MM:

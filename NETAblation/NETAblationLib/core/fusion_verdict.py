@@ -20,7 +20,8 @@ _MIN_LANDMARKS = 3
 #: Below the first a fusion is not called good, below the second not usable. No published source; user-set.
 #: Registrations of the liver that are in clinical use reach a Dice of 0.88 and more (PMC4428967; Elhawary et
 #: al., Acad Radiol 2010;17:1334: 0.97).
-_CORRELATION_LIMITS, _DICE_LIMITS = (0.35, 0.2), (0.9, 0.75)
+LEAST_CORRELATION = 0.35
+_CORRELATION_LIMITS, _DICE_LIMITS = (LEAST_CORRELATION, 0.2), (0.9, 0.75)
 #: Above the first not good, above the second not usable: mean distance of the livers in mm. User-set.
 _SURFACE_LIMITS_MM = (3.0, 6.0)
 #: Mean distance between a point and where there and back takes it, in mm: two patients with livers that
