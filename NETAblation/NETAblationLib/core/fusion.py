@@ -73,10 +73,6 @@ _CROP_PAD_MM = 30.0
 #: every 28 mm is then within 0.02 mm of it.
 _FIELD_SPACING_MM = 4.0
 
-#: A moving liver whose surface is farther than this from the fixed one, in mm, where the images agree, is less sure
-#: than the fixed one carried over: good masks were 0.1 to 0.6 mm apart, those wrong by 3 mm 0.6 to 0.9 mm.
-_MOST_SURFACE_MM = 0.6
-
 #: A deformation that goes farther, in mm, is a failure: the liver's own motion beyond the rigid part stays
 #: below that (breathing takes the whole of it up to 25 mm). User-set.
 _MAX_DISPLACEMENT_MM = 40.0
@@ -330,10 +326,12 @@ def _deformed(
     outcome = register_deformable(images, refined, settings.up_to_middle(), span(progress, 0.15, 0.4), with_error=False)
     first = outcome.deformation
     # Images that do not agree tell nothing; a capsule drawn into both would only hide that.
-    if outcome.correlation < LEAST_CORRELATION or not slides(gap_at_capsule_mm(images, first, settings)):
+    if outcome.correlation < LEAST_CORRELATION or not slides(
+        gap_at_capsule_mm(images, first, settings), outcome.correlation
+    ):
         rest = settings.from_middle()
         return images, register_deformable(images, refined, rest, span(progress, 0.5, 1.0), start=first)
-    if moving_liver is None or liver_agreement(fixed_liver, moving_liver, first).surface_distance_mm > _MOST_SURFACE_MM:
+    if moving_liver is None:
         moving_liver = carried_core(images, first)
     images = without_surroundings(images, fixed_liver, moving_liver)
     refined = _refined_rigid(images, rigid, settings, span(progress, 0.5, 0.6))

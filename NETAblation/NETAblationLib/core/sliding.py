@@ -21,12 +21,10 @@ from .working_grids import mask_of_points
 
 #: Livers that overlap less after the rigid part are not trusted to tell what lies beyond the capsule. User-set.
 _MIN_RIGID_DICE = 0.8
-#: Gap at the capsule in mm from which the liver slides: it was 1.1 mm and more where it did; where not, 0.5 to 0.85,
-#: and more only where the liver shows little structure or its mask is rough, where leaving the surroundings out costs
-#: little (digital patients and three real CTs with a known motion).
-_LEAST_GAP_MM = 0.95
-#: Rim of a liver that slides, in mm: enough to hold its capsule, not the ribs. User-set.
-_SLIDING_RIM_MM = 4.0
+#: Gap at the capsule in mm from which the liver slides, and how many times it exceeds then what noise opens; user-set.
+#: With sliding the gap was 1.1 mm and more (digital patients and three real CTs with a known motion); without, 0.5 to
+#: 0.85 mm, and more only where the images agree little.
+_LEAST_GAP_MM, _LEAST_GAP_TO_NOISE = 0.95, 2.1
 #: Voxel edge of a liver that is known from the other image only, in mm.
 _CARRIED_SPACING_MM = 3.0
 #: Beyond the capsule contrast is cut at this and turned down to this share, around a level this far below the
@@ -53,18 +51,21 @@ def carried_core(images: Prepared, deformation: Deformation) -> sitk.Image:
     return onto.image(mask.astype(np.uint8))
 
 
-def slides(gap_mm: float) -> bool:
-    """Whether a liver with that gap at its capsule slides along its surroundings."""
-    return gap_mm > _LEAST_GAP_MM
+def slides(gap_mm: float, correlation: float) -> bool:
+    """Whether a liver slides along its surroundings, by the gap at its capsule and the local correlation within it.
+
+    What noise opens is taken to go with the ratio of what differs to what agrees, a mm where they are equal.
+    """
+    noise_mm = np.sqrt((1 - correlation) / correlation)
+    return bool(gap_mm > max(_LEAST_GAP_MM, _LEAST_GAP_TO_NOISE * noise_mm))
 
 
 def without_surroundings(images: Prepared, fixed_liver: sitk.Image, moving_liver: sitk.Image) -> Prepared:
-    """The same images with what lies beyond the capsules turned down, and a thinner rim."""
+    """The same images with what lies beyond the capsules turned down."""
     return replace(
         images,
         fixed=_faded_around(images.fixed, fixed_liver),
         moving=_faded_around(images.moving, moving_liver),
-        rim_mm=min(images.rim_mm, _SLIDING_RIM_MM),
     )
 
 
