@@ -101,6 +101,7 @@ def test_neither_a_turned_frame_nor_the_order_of_the_voxels_changes_the_liver(pa
     assert _dice(_inside(other), _inside(found.mask)) > 0.9999
 
 
+@pytest.mark.thorough
 def test_thick_oblique_voxels_with_filled_corners_give_nearly_the_same_liver(patient, found):
     oblique = oblique_voxels(patient.portal, TURN, fill=0.0, slice_mm=5.0)
     exact = sitk.Resample(patient.masks["liver"], oblique, sitk.Transform(), sitk.sitkNearestNeighbor)

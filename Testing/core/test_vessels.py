@@ -259,6 +259,7 @@ def test_unsound_input_is_refused(tubes):
         segment_vessels(flat, liver)
 
 
+@pytest.mark.thorough
 def test_hepatic_veins_brighter_than_the_portal_vein_are_not_named():
     """They fill from it: what is brighter at their place is something else, and its tree is not made up."""
     bright = tuple((kind, radius, course) for kind, radius, course in TUBES if radius != 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from NETAblationLib.core.anatomy import find_obstacles
@@ -50,6 +51,7 @@ def test_a_chest_in_the_arterial_phase_padded_around_a_round_field_of_view():
     assert 0.1 < (skin.places == Place.TABLE_SIDE).mean() < 0.35
 
 
+@pytest.mark.thorough
 def test_thick_slices_of_a_whole_trunk():
     folder = dataset("amos0336")
     image, labels = read_image(folder / "amos_0336.mhd"), _labels(folder / "labels_from_meshes.nii.gz")

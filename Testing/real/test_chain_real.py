@@ -83,7 +83,7 @@ def test_lesions_of_the_liver_phantom(liver_phantom, label, least_dice):
     assert 2 * (found & rough).sum() / (found.sum() + rough.sum()) > least_dice
 
 
-@pytest.mark.parametrize(("label", "most_probes"), [(3, 1), (5, 2)])
+@pytest.mark.parametrize(("label", "most_probes"), [(3, 1), pytest.param(5, 2, marks=pytest.mark.thorough)])
 def test_plan_and_the_margin_it_predicts(liver_phantom, label, most_probes):
     """The margin command, given the planned zone as a mask, finds the margin that the plan predicts."""
     image, liver, _, folder = liver_phantom

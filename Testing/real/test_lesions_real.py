@@ -31,6 +31,7 @@ def longest_line(mask: np.ndarray, image: sitk.Image) -> np.ndarray:
     return found
 
 
+@pytest.mark.thorough
 def test_lesions_of_a_real_ct_agree_with_the_rough_masks():
     """Mean overlap over five lesions, the lines up to 2 mm off at each end."""
     folder = dataset("liver-phantom")
