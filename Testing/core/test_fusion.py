@@ -378,6 +378,33 @@ def test_ribs_that_the_liver_slides_along_do_not_hold_it_back(pair, monkeypatch)
     assert found.mean() < 0.8 * held.mean()
 
 
+def test_ribs_do_not_hold_the_liver_back_where_it_is_known_in_the_fixed_image_only(pair, monkeypatch):
+    """Its place in the moving image is then the one that a first deformation gives it."""
+    images = {"fixed": sliding_scene(moved=False), "moving": sliding_scene(moved=True)}
+    points = liver_points(2000, share=1.0)
+    rim = points[LIVER(points) > -0.2]
+    found = errors_mm(fuse(**images, fixed_liver=pair["fixed_liver"], preset="fast"), rim)
+    monkeypatch.setattr(sliding, "_LEAST_GAP_MM", np.inf)
+    held = errors_mm(fuse(**images, fixed_liver=pair["fixed_liver"], preset="fast"), rim)
+    assert found.mean() < 0.8 * held.mean()
+
+
+@pytest.mark.parametrize(
+    ("gap_mm", "correlation", "does"),
+    [(0.9, 0.99, False), (1.0, 0.99, True), (2.0, 0.5, False), (2.2, 0.5, True), (3.0, 0.3, False), (3.3, 0.3, True)],
+)
+def test_a_gap_that_noise_may_open_is_no_sliding(gap_mm, correlation, does):
+    """A mm of noise where half agrees; 0.1 and 1.5 mm at correlations of 0.99 and 0.3."""
+    assert sliding.slides(gap_mm, correlation) == does
+
+
+def test_a_large_region_is_not_registered_on_fine_voxels():
+    """Two liters (a liver) at all levels, 12 down to 2.5 mm, 30 (a trunk) down to 4 mm."""
+    settings = fusion.Settings.preset("standard")
+    finest = [settings.affordable(liters * 1e6).levels[-1].spacing_mm for liters in (2, 12, 30)]
+    assert finest == [2.0, 2.5, 4.0]
+
+
 def test_where_nothing_slides_a_wrong_moving_liver_does_no_harm(pair):
     """A mask that is a voxel too large agrees well enough, so only the images can tell that nothing slides."""
     larger = sitk.BinaryDilate(pair["moving_liver"], (1, 1, 1), sitk.sitkBox)

@@ -222,10 +222,10 @@ def gap_at_capsule_mm(images: Prepared, deformation: Deformation, settings: Sett
     """How far apart core and rim go, on average over the rim, when each is registered without the other.
 
     Both start from a deformation that was found with them together. Where the core slides along what
-    surrounds it, one smooth deformation is a compromise that each side leaves as soon as it may.
+    surrounds it, one smooth deformation is a compromise that each side leaves as soon as it may. It is
+    looked at on the second level.
     """
-    level = settings.levels[min(1, len(settings.levels) - 1)]
-    work = _Work(images, level, settings, deformation.lattice, deformation.rigid)
+    work = _Work(images, settings.levels[1], settings, deformation.lattice, deformation.rigid)
     rim = work.region & ~work.core
     if not rim.any():
         return 0.0

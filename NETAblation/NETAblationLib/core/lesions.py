@@ -43,7 +43,7 @@ MIN_LINE_MM, MAX_LINE_MM = 3.0, 200.0
 _MIN_CONTRAST_TO_NOISE, _LOW_CONTRAST_TO_NOISE, _MIN_STANDARD_ERRORS = 0.8, 2.5, 3.0
 
 #: The same along the line alone, of which a short one holds too little to be as sure: what is found from it has to
-#: exceed the former. Of 150 lines of 7 to 12 mm in noise alone none passes both (one with 2.0). User-set.
+#: exceed the former. Of 150 lines of 7 to 12 mm in noise alone none passed both with 2.4 here, one with 2.0. User-set.
 _FIRST_STANDARD_ERRORS = 2.2
 
 #: Blur in all that the image is brought to, mm, and the finest share of the line's length.

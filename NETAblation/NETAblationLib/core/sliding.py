@@ -54,7 +54,8 @@ def carried_core(images: Prepared, deformation: Deformation) -> sitk.Image:
 def slides(gap_mm: float, correlation: float) -> bool:
     """Whether a liver slides along its surroundings, by the gap at its capsule and the local correlation within it.
 
-    What noise opens is taken to go with the ratio of what differs to what agrees, a mm where they are equal.
+    The correlation is above 0. What noise opens is taken to go with the ratio of what differs to what agrees, a mm
+    where they are equal.
     """
     noise_mm = np.sqrt((1 - correlation) / correlation)
     return bool(gap_mm > max(_LEAST_GAP_MM, _LEAST_GAP_TO_NOISE * noise_mm))
