@@ -218,8 +218,7 @@ class NETAblationLesionsWidget(Panel):
         kinds = set()
         liver = _("none")
         if case is not None:
-            ids = segmentations.segment_ids(case.before)
-            kinds = {segmentations.segment_kind(case.before, segmentId) for segmentId in ids}
+            kinds = segmentations.segment_kinds(case.before)
             if case.liver_model is not None:
                 liver = _("stale") if is_stale(case.liver_model) else _("segmented")
         vessels = [name for name in organs.VESSEL_KINDS if name in kinds]

@@ -96,6 +96,7 @@ class NETAblationMarginsWidget(Panel):
         ui.beforeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onBefore)
         ui.afterSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAfter)
         ui.liverAfterButton.connect("clicked()", self.onLiverAfter)
+        ui.vesselsAfterButton.connect("clicked()", self.onVesselsAfter)
         ui.presetComboBox.connect("currentIndexChanged(int)", self.onPreset)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self.onDevice)
         ui.fuseButton.connect("clicked()", self.onFuse)
@@ -184,8 +185,15 @@ class NETAblationMarginsWidget(Panel):
         self.allowKept(self.ui.beforeSelector, chosen)
         self.allowKept(self.ui.afterSelector, "" if volumes[0] is not None else _("choose the image before first"))
         self.allowKept(self.ui.liverAfterButton, fusion_steps.missing_for_fusion(case))
-        hasLiver = case is not None and case.has_post_liver
-        self.ui.liverAfterState.text = _("segmented") if hasLiver else _("not segmented")
+        kinds = set() if case is None else case.post_kinds
+        hasVessels = not kinds.isdisjoint(organs.VESSEL_KINDS)
+        self.allowKept(
+            self.ui.vesselsAfterButton,
+            fusion_steps.missing_for_fusion(case),
+            "" if "liver" in kinds else _("segment the liver after first"),
+        )
+        self.ui.liverAfterState.text = _("segmented") if "liver" in kinds else _("not segmented")
+        self.ui.vesselsAfterState.text = _("segmented") if hasVessels else _("not segmented")
 
     def showFusion(self, case):
         """The fusion's verdict in words and numbers."""
@@ -307,9 +315,9 @@ class NETAblationMarginsWidget(Panel):
         )
         ui.intervalLabel.text = summary.interval
         warnings = [f"• {text}" for text in summary.warnings]
-        fusion = fusion_steps.fusion_verdict(case)
-        if fusion.word not in (fusion_steps.GOOD, fusion_steps.NONE):
-            warnings.insert(0, _("• The fusion is {word}: see above.").format(word=fusion.word))
+        word = fusion_steps.word_near(case, lesionId)
+        if word not in (fusion_steps.GOOD, fusion_steps.NONE):
+            warnings.insert(0, _("• The fusion is {word}: see above.").format(word=word))
         details = [summary.reason, *summary.sides, *summary.residuals, *warnings]
         ui.marginDetailsLabel.text = "\n".join(text[:1].upper() + text[1:] for text in details)
         colors = margin_steps.SHARE_COLORS
@@ -359,6 +367,12 @@ class NETAblationMarginsWidget(Panel):
         with self.attempt(_("The liver cannot be segmented.")):
             case = self.case
             self.startWork(_("Liver after"), organs.post_liver_work(case), partial(organs.put_post_liver, case))
+
+    def onVesselsAfter(self):
+        """Segment the vessels in the image after."""
+        with self.attempt(_("The vessels cannot be segmented.")):
+            case = self.case
+            self.startWork(_("Vessels after"), organs.post_vessels_work(case), partial(organs.put_post_vessels, case))
 
     # Fusion
 

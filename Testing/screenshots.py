@@ -19,8 +19,8 @@ sys.path[:0] = [str(_MODULES), str(_TESTING)]
 
 #: Width of a panel in pixels, as it docks beside the views.
 _PANEL_WIDTH = 420
-#: Which lesions of the digital patient are drawn and treated; the margin is measured of the last, a subcapsular one.
-_TREATED = (2, 3, 1)
+#: In which order the lesions of the digital patient are drawn; the margin is measured of the last, a subcapsular one.
+_TREATED = (0, 2, 3, 4, 5, 1)
 
 
 def main(folder: Path, has_sections: bool) -> None:

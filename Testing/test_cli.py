@@ -18,7 +18,7 @@ from NETAblationLib import __version__, cli
 from NETAblationLib.commands.command_line import cancelled_by_interrupt
 from NETAblationLib.core import frames
 from NETAblationLib.core.errors import Cancelled
-from NETAblationLib.core.images import read_mask, write_image
+from NETAblationLib.core.images import image_hash, read_mask, write_image
 from support import shapes
 
 _MARGIN_KEYS = {
@@ -143,6 +143,24 @@ def test_margin_knows_what_the_fusion_says(files, tmp_path):
     (tmp_path / "fusion.json").write_text(json.dumps({**fusion, "verdict": "good"}))
     run(*words, "--fusion", tmp_path / "fusion.json", "--json", tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text())["verdict"] == "reached"
+
+
+def test_margin_knows_its_lesion_among_those_that_the_fusion_left_out(files, tmp_path):
+    """By the masks' hashes: doubt near another lesion is none here."""
+    own = image_hash(read_mask(files["tumor"]))
+    fusion = {
+        "schema_version": 1,
+        "verdict": "doubtful",
+        "estimated_error_mm": 0.1,
+        "lesion_error_mm": [3.0, 0.2],
+        "lesion_verdict": ["doubtful", "good"],
+        "input_hashes": {"exclude": ["of another", own]},
+    }
+    (tmp_path / "fusion.json").write_text(json.dumps(fusion))
+    words = ["margin", "--tumor", files["tumor"], "--zone", files["zone"], "--margin-mm", "1"]
+    run(*words, "--fusion", tmp_path / "fusion.json", "--json", tmp_path / "m.json")
+    document = json.loads((tmp_path / "m.json").read_text())
+    assert (document["registration_error_mm"], document["verdict"]) == (0.2, "reached")
 
 
 def test_margin_through_a_transform_file(files, tmp_path):

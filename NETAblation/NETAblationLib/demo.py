@@ -23,6 +23,7 @@ from .core.devices import Device, load_catalogue
 from .core.documents import write_json
 from .core.errors import InputError
 from .core.fusion import FusionResult, fuse, write_transform
+from .core.fusion_near import NearLesion
 from .core.images import write_image
 from .core.lesions import LesionSegmentation, segment_lesion
 from .core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
@@ -107,15 +108,16 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
     treated = []
     for number, truth in enumerate(patient.lesions):
         progress(0.75 + 0.1 * number / len(patient.lesions), f"margin of {truth.name}")
+        near = NearLesion.of(fusion.to_dict(), (number, len(tumors) + number))
         margin = measure_margin(
             tumors[number].mask,
             zones[number].mask,
             liver=liver,
             fixed_to_moving=fusion.transform,
-            registration_error_mm=_error_near(fusion, number, len(tumors)),
+            registration_error_mm=near.error_mm,
         )
-        margin = in_doubt(margin, fusion.verdict)
-        likely = _likely(margin, liver, fusion)
+        margin = in_doubt(margin, near.verdict)
+        likely = _likely(margin, liver, near)
         treated.append(_Treated(truth, tumors[number], plans[number], zones[number], margin, likely))
     _write_results(out, treated)
     save_case(_case(patient, liver, post_liver, treated, fusion), out / "case.json")
@@ -126,8 +128,9 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
     return DemoSummary(document, _lines(document, out))
 
 
-def _likely(margin: MarginResult, liver: sitk.Image, fusion: FusionResult) -> MarginDistribution:
-    """What the true margin of a lesion may be, given how far the fusion says that it is off."""
+def _likely(margin: MarginResult, liver: sitk.Image, near: NearLesion) -> MarginDistribution:
+    """What the true margin of a lesion may be, given how far the fusion says that it is off there."""
+    assert near.error_mm is not None
     assert margin.surface is not None
     assert margin.zone_surface is not None
     return margin_distribution(
@@ -136,7 +139,7 @@ def _likely(margin: MarginResult, liver: sitk.Image, fusion: FusionResult) -> Ma
         margin.zone_surface,
         is_evaluable=margin.is_evaluable,
         liver=liver,
-        errors=MarginErrors(registration_mm=fusion.estimated_error_mm, resolution_mm=margin.resolution_mm),
+        errors=MarginErrors(registration_mm=near.error_mm, resolution_mm=margin.resolution_mm),
     )
 
 
@@ -205,12 +208,6 @@ def _plan(
         part(0.0, f"probes for {lesion.name}")
         plans.extend(plans_of(task_in(survey, mask, device=device), 0, part))
     return plans
-
-
-def _error_near(fusion: FusionResult, number: int, lesion_count: int) -> float:
-    """The fusion's error around a lesion in mm: the larger of those near its tumor and near its zone."""
-    known = [fusion.lesion_error_mm[at] for at in (number, lesion_count + number)]
-    return max((error for error in known if error is not None), default=fusion.estimated_error_mm)
 
 
 def _write_results(out: Path, treated: list[_Treated]) -> None:

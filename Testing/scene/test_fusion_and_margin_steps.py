@@ -83,7 +83,7 @@ def case(scene, small_patient, masks) -> CaseScene:
     case = CaseScene.create(small_patient.portal, image=small_patient.portal, liver=masks["liver"])
     case.add_lesion("L1", masks["tumor"])
     case.add_after(small_patient.post, None, small_patient.post)
-    case.replace_post_liver(masks["post_liver"])
+    case.replace_post_structure(masks["post_liver"], "liver")
     return case
 
 
@@ -152,7 +152,7 @@ def test_a_real_fusion_through_the_steps(scene):
     moved_liver = sitk.Resample(liver, back, sitk.sitkNearestNeighbor)
     case = CaseScene.create(image, image=image, liver=liver)
     case.add_after(moved, None, moved)
-    case.replace_post_liver(moved_liver)
+    case.replace_post_structure(moved_liver, "liver")
     inputs = fusion_steps.FusionInputs.of(case)
     words = []
     result = inputs.fuse(lambda _fraction, word: words.append(word), preset="fast")
@@ -182,16 +182,19 @@ def test_verdict_in_words_and_figures(case, motion, lesion_id):
     assert fusion_steps.fusion_verdict(case).word == fusion_steps.STALE
 
 
-def test_error_near_a_lesion():
-    lesion_id = "L"
-    document = {"excluded": [["K", "tumor"], ["L", "tumor"], ["L", "zone"]], "estimated_error_mm": 0.7}
-    assert fusion_steps.lesion_error_mm(None, lesion_id) is None
-    assert fusion_steps.lesion_error_mm({}, lesion_id) is None
-    assert fusion_steps.lesion_error_mm(document, lesion_id) == 0.7
-    document["excluded_error_mm"] = [9.0, 1.1, None]
-    assert fusion_steps.lesion_error_mm(document, lesion_id) == 1.1
-    document["lesion_error_mm"] = [9.0, 1.8, 2.2]
-    assert fusion_steps.lesion_error_mm(document, lesion_id) == 2.2
+def test_a_doubt_near_one_lesion_is_none_near_another(case, motion, lesion_id):
+    assert fusion_steps.near_lesion(case, lesion_id).error_mm is None
+    assert fusion_steps.word_near(case, lesion_id) == fusion_steps.NONE
+    figures = {**FIGURES, "lesion_error_mm": [4.0, 0.5], "lesion_verdict": ["doubtful", "good"]}
+    document = {**figures, fusion_steps.EXCLUDED: [["another", "tumor"], [lesion_id, "tumor"]]}
+    case.replace_fusion(motion, document)
+    assert fusion_steps.fusion_verdict(case).word == fusion_steps.DOUBTFUL
+    assert fusion_steps.near_lesion(case, lesion_id).error_mm == 0.5
+    assert fusion_steps.word_near(case, lesion_id) == fusion_steps.GOOD
+    assert fusion_steps.word_near(case, "another") == fusion_steps.DOUBTFUL
+    assert fusion_steps.word_near(case, "not left out") == fusion_steps.DOUBTFUL
+    provenance.set_content_hash(case.post_volume, "another")
+    assert fusion_steps.word_near(case, lesion_id) == fusion_steps.STALE
 
 
 def test_zones_that_drove_the_fusion_are_named(case, motion, masks, lesion_id):

@@ -31,6 +31,7 @@ from .command_line import (
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from ..core.fusion_near import NearLesion
     from ..core.margin_uncertainty import MarginDistribution
     from ..core.margins import MarginResult
     from ..core.probes import Probe
@@ -123,10 +124,12 @@ def run_margin(options: argparse.Namespace) -> None:
     require_folder(options.report)
     other_files = by_name(options.other, "--other")
     fusion = {} if options.fusion is None else _fusion_of(options.fusion)
-    if options.registration_error_mm is None:
-        options.registration_error_mm = _error_of(fusion)
     planned = None if options.plan is None else plan_of(options.plan)[0]
-    tumor, zone = mask_of(options.tumor), united_mask([mask_of(path) for path in options.zone])
+    tumor, zones = mask_of(options.tumor), [mask_of(path) for path in options.zone]
+    zone = united_mask(zones)
+    near = _near(fusion, tumor, zones)
+    if options.registration_error_mm is None:
+        options.registration_error_mm = near.error_mm
     others = {name: mask_of(path) for name, path in other_files.items()}
     vessels = _vessels_of(options.vessels)
     liver = mask_or_none(options.liver)
@@ -147,7 +150,7 @@ def run_margin(options: argparse.Namespace) -> None:
             zone_shrinkage_fraction=options.zone_shrinkage,
             progress=progress,
         )
-    result = in_doubt(result, fusion.get("verdict"))
+    result = in_doubt(result, near.verdict)
     likely = _distribution(result, liver, options)
     document = {
         **result.to_dict(),
@@ -261,10 +264,15 @@ def _fusion_of(path: Path) -> dict[str, Any]:
     return document
 
 
-def _error_of(fusion: Mapping[str, Any]) -> float | None:
-    """The error in mm that a fusion states where it is largest: in the liver or near what it left out."""
-    known = [fusion.get("estimated_error_mm"), *fusion.get("lesion_error_mm", ())]
-    return max((float(error) for error in known if error is not None), default=None)
+def _near(fusion: Mapping[str, Any], tumor: sitk.Image, zones: Sequence[sitk.Image]) -> NearLesion:
+    """What a fusion says near a lesion: where its masks were left out (told by their hashes), there, else at worst."""
+    from ..core.fusion_near import NearLesion
+    from ..core.images import image_hash
+
+    hashes = (fusion.get("input_hashes") or {}).get("exclude") or ()
+    own = {image_hash(mask) for mask in (tumor, *zones)}
+    numbers = [number for number, one in enumerate(hashes) if one in own]
+    return NearLesion.of(fusion, numbers) if numbers else NearLesion.worst_of(fusion)
 
 
 def _distribution(result: MarginResult, liver: sitk.Image | None, options: argparse.Namespace) -> MarginDistribution:

@@ -88,7 +88,8 @@ class FusionResult:
     `displacement_*_mm` (beyond the rigid part) hold for the same region. The livers' figures are
     None unless both were given. `estimated_error_mm` is the likeliest mean error there and
     `error_bound_90_mm` what it stays below with a probability of 90 % (:mod:`.fusion_error`);
-    `lesion_error_mm` and `lesion_error_bound_90_mm` are the same within 20 mm of each mask of `exclude`,
+    `lesion_error_mm` and `lesion_error_bound_90_mm` are the same within 20 mm of each mask of `exclude`, and
+    `lesion_verdict` the verdict there, for which the errors near other lesions do not count;
     `excluded_error_mm` is the error of half samples in the mask itself, and
     `excluded_volume_change_fraction` by how much the mask swells. `inverse_consistency_mm` is the mean distance
     from a point to where there and back takes it, `field_jacobian_min` the smallest Jacobian anywhere in
@@ -124,6 +125,7 @@ class FusionResult:
     error_bound_90_mm: float | None = None
     lesion_error_mm: tuple[float | None, ...] = ()
     lesion_error_bound_90_mm: tuple[float | None, ...] = ()
+    lesion_verdict: tuple[str | None, ...] = ()
     inverse_consistency_mm: float | None = None
     excluded_volume_change_fraction: tuple[float | None, ...] = ()
     field_jacobian_min: float | None = None
@@ -407,22 +409,21 @@ def _result(
     near_bounds = [bound for bound in lesion_bounds if bound is not None]
     landmark_errors = outcome.landmark_errors_mm
     landmark_mean_mm = float(landmark_errors.mean()) if len(landmark_errors) else None
-    judgment = judge(
-        Findings(
-            region,
-            max(near_bounds, default=bound_mm),
-            bool(near_bounds),
-            outcome.correlation,
-            min(motion.jacobian_min, stored_min),
-            outcome.usable_fraction,
-            agreements[1],
-            landmark_mean_mm,
-            len(landmark_errors),
-            fallen_back,
-            signs.inverse_mm,
-            trees[1],
-        )
+    findings = Findings(
+        region,
+        max(near_bounds, default=bound_mm),
+        bool(near_bounds),
+        outcome.correlation,
+        min(motion.jacobian_min, stored_min),
+        outcome.usable_fraction,
+        agreements[1],
+        landmark_mean_mm,
+        len(landmark_errors),
+        fallen_back,
+        signs.inverse_mm,
+        trees[1],
     )
+    judgment = judge(findings)
     center = outcome.grid.points(core).mean(axis=0)
     progress(1.0, "fused")
     return FusionResult(
@@ -452,6 +453,9 @@ def _result(
         error_bound_90_mm=bound_mm,
         lesion_error_mm=tuple(None if s is None else LESION_MODEL.estimate_mm(s) for s in lesions),
         lesion_error_bound_90_mm=tuple(lesion_bounds),
+        lesion_verdict=tuple(
+            None if bound is None else judge(replace(findings, bound_mm=bound)).verdict for bound in lesion_bounds
+        ),
         inverse_consistency_mm=signs.inverse_mm,
         excluded_volume_change_fraction=tuple(volume_change(one, outcome) for one in excluded),
         field_jacobian_min=stored_min,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .fusion_quality import LiverAgreement
@@ -34,6 +35,11 @@ _VESSEL_LIMITS_MM = (2.5, 5.0)
 _JACOBIAN_LIMITS, _USABLE_LIMITS = (0.3, 0.0), (0.5, 0.2)
 
 
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst of some verdicts, of which there has to be one."""
+    return max(verdicts, key=_ORDER.index)
+
+
 @dataclass(frozen=True)
 class Findings:
     """What the verdict rests on; see :class:`~.fusion.FusionResult` for the figures."""
@@ -62,7 +68,7 @@ class Judgment:
 
     def with_limit(self, level: int, text: str) -> Judgment:
         """At least as bad as `level` (0 good, 1 doubtful, 2 not usable), for the reason `text`."""
-        verdict = _ORDER[max(level, _ORDER.index(self.verdict))]
+        verdict = worst([self.verdict, _ORDER[level]])
         warnings = (*self.warnings, text) if level else self.warnings
         return replace(self, verdict=verdict, reasons=(*self.reasons, text), warnings=warnings)
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from scipy.spatial import cKDTree
 
 from . import frames
+from .centerlines import Centerlines
 from .deformable import Deformation
 from .errors import InputError
 from .excluded import cut_to_contents
@@ -25,6 +26,8 @@ FloatArray = npt.NDArray[np.floating]
 _SPACING_MM = 1.5
 #: Room around the fixed vessels in which the moving ones are looked for, in mm.
 _PAD_MM = 15.0
+#: Thinner vessels, mm across, are often known in one image only: they are looked for by no one, only found. User-set.
+_COMPARED_MM = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class VesselAgreement:
     """Dice (0..1) of the fixed and the carried moving vessels, and how far their middles lie apart in mm.
 
     The distance is the median, by length and both ways, from a point of one centerline to the nearest of the
-    other. A branch that only one of the images shows does not count in it; motion along a vessel does not show.
+    other, for vessels of 3 mm and more (all, where an image has none of these). A branch that only one of the images
+    shows does not count in it; motion along a vessel does not show.
     """
 
     dice: float
@@ -41,11 +45,11 @@ class VesselAgreement:
 
 @dataclass(frozen=True)
 class _Tree:
-    """Vessels of one image: their mask, cut to what it holds; points (N, 3) along their middle, with lengths (N,)."""
+    """Vessels of one image: their mask, cut to what it holds; all of their middle, and the part that is compared."""
 
     mask: sitk.Image
-    points_ras_mm: Points
-    step_mm: FloatArray
+    middle: Centerlines
+    compared: Centerlines
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ class VesselPair:
             checked = as_mask(mask, f"{side} vessels")
             frames.require_same_grid(checked, image, f"{side} vessels", f"{side} image")
             cut = cut_to_contents(checked)
-            lines = centerlines_of_mask(cut)
-            trees.append(_Tree(cut, frames.as_points(lines.points_ras_mm), lines.step_mm))
+            middle = centerlines_of_mask(cut)
+            trees.append(_Tree(cut, middle, middle.at_least(_COMPARED_MM) or middle))
         return cls(*trees)
 
     def agreement(self, deformation: Deformation, *, rigid_only: bool = False) -> VesselAgreement:
@@ -95,15 +99,15 @@ class VesselPair:
         before = sample_mask(self.fixed.mask, points) > 0.5
         after = sample_mask(self.moving.mask, deformation.map_points(points, displacement.astype(np.float64))) > 0.5
         dice = 2.0 * int((before & after).sum()) / max(int(before.sum()) + int(after.sum()), 1)
-        middle = self.fixed.points_ras_mm
-        carried = deformation.map_points(middle, deformation.displacement_at(middle))
-        away = np.concatenate(
-            [
-                cKDTree(self.moving.points_ras_mm).query(carried)[0],
-                cKDTree(carried).query(self.moving.points_ras_mm)[0],
-            ]
-        )
-        return VesselAgreement(dice, _median(away, np.concatenate([self.fixed.step_mm, self.moving.step_mm])))
+
+        def carried(lines: Centerlines) -> Points:
+            places = frames.as_points(lines.points_ras_mm)
+            return deformation.map_points(places, deformation.displacement_at(places))
+
+        there = cKDTree(self.moving.middle.points_ras_mm).query(carried(self.fixed.compared))[0]
+        back = cKDTree(carried(self.fixed.middle)).query(self.moving.compared.points_ras_mm)[0]
+        lengths = np.concatenate([self.fixed.compared.step_mm, self.moving.compared.step_mm])
+        return VesselAgreement(dice, _median(np.concatenate([there, back]), lengths))
 
 
 def _median(values: FloatArray, weights: FloatArray) -> float:

@@ -193,10 +193,15 @@ class CaseScene:
         """The liver before ablation on the grid of the segmentation; None where it is not known."""
         return self._mask_of_kind(self.before, "liver")
 
+    def post_liver_mask(self) -> sitk.Image | None:
+        """The liver after ablation on the grid of its image; None where it is not known."""
+        segment_id = None if self.after is None else self._segment_of_kind(self.after, "liver")
+        return None if segment_id is None else segmentations.segment_mask(self.after, segment_id, self.post_image())
+
     @property
-    def has_post_liver(self) -> bool:
-        """Whether the liver after ablation is known."""
-        return self.after is not None and self._segment_of_kind(self.after, "liver") is not None
+    def post_kinds(self) -> set[str]:
+        """The kinds of what is segmented after ablation (see `terminology.kinds`)."""
+        return set() if self.after is None else segmentations.segment_kinds(self.after)
 
     def tumor_mask(self, lesion_id: str) -> sitk.Image:
         """A tumor cut to its box and a rim; raises GeometryError for an unknown lesion."""
@@ -315,14 +320,14 @@ class CaseScene:
             surfaces.update_surface(self.liver_model, surface)
             renew(self.liver_model, content)
 
-    def replace_post_liver(self, liver: sitk.Image) -> None:
-        """Add the liver after ablation, or put another mask in its place; raises InputError before `add_after`."""
-        self._require_after()
-        self._replace_of_kind(self.after, liver, "liver")
-
     def replace_structure(self, mask: sitk.Image, kind: str) -> None:
         """Add a structure of a kind before ablation (see `terminology.kinds`), or put another mask in its place."""
         self._replace_of_kind(self.before, mask, kind)
+
+    def replace_post_structure(self, mask: sitk.Image, kind: str) -> None:
+        """The same after ablation, in the frame of its image; raises InputError before `add_after`."""
+        self._require_after()
+        self._replace_of_kind(self.after, mask, kind)
 
     def add_lesion(self, name: str, tumor: sitk.Image) -> str:
         """Add a tumor's mask; returns the lesion's id."""

@@ -14,14 +14,15 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..core.fusion import FusionResult, fuse
+from ..core.fusion_near import NearLesion
 from ..core.progress import ProgressCallback, silent
-from . import segmentations, transforms
+from . import organs, segmentations, transforms
 from .cases import CaseScene
 from .landmarks import LANDMARK_ROLES
 from .provenance import is_stale, nodes_with_role, stale_reason
 from .zone_steps import ZONE_LINE_ROLE, lesions_without_zone
 
-#: Names of the masks left out of the fusion, in the order of the result's `excluded_error_mm`, and of the landmarks.
+#: Names of the masks left out of the fusion, in the order of the result's `lesion_error_mm`, and of the landmarks.
 EXCLUDED = "excluded"
 LANDMARKS = "landmarks"
 
@@ -49,7 +50,8 @@ class FusionInputs:
     """What a fusion is computed from; each image and mask in its own frame.
 
     `exclude` are the masks that must not drive it, with the lesion and what it is ("tumor", "zone") of each in
-    `excluded`; `landmarks` are pairs of points (before, after), RAS mm.
+    `excluded`; `landmarks` are pairs of points (before, after), RAS mm. The vessels only check it; they are None
+    unless they are known in both images.
     """
 
     fixed: sitk.Image
@@ -59,12 +61,14 @@ class FusionInputs:
     exclude: tuple[sitk.Image, ...]
     excluded: tuple[tuple[str, str], ...]
     landmarks: tuple[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]], ...] = ()
+    fixed_vessels: sitk.Image | None = None
+    moving_vessels: sitk.Image | None = None
 
     @classmethod
     def of(
         cls, case: CaseScene, landmarks: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = ()
     ) -> FusionInputs:
-        """Take images, livers, tumors and zones out of a case; raises InputError where an image is missing."""
+        """Take images, livers, vessels, tumors and zones out of a case; raises InputError where an image is missing."""
         fixed, moving = case.planning_image(), case.post_image()
         found = []
         for lesion_id, lesion in case.lesions.items():
@@ -72,6 +76,8 @@ class FusionInputs:
             if lesion.zone_segment is not None:
                 zone = _filled(segmentations.segment_mask(case.after, lesion.zone_segment, moving))
                 found.append((lesion_id, ZONE, zone))
+        moving_vessels = None if case.after is None else organs.vessel_mask(case.after, moving)
+        fixed_vessels = None if moving_vessels is None else organs.vessel_mask(case.before, fixed)
         return cls(
             fixed,
             moving,
@@ -80,6 +86,8 @@ class FusionInputs:
             tuple(mask for _, _, mask in found if mask is not None),
             tuple((lesion_id, what) for lesion_id, what, mask in found if mask is not None),
             tuple(landmarks),
+            fixed_vessels,
+            None if fixed_vessels is None else moving_vessels,
         )
 
     def fuse(self, progress: ProgressCallback = silent, *, preset: str = STANDARD) -> FusionResult:
@@ -91,6 +99,8 @@ class FusionInputs:
             moving_liver=self.moving_liver,
             exclude=self.exclude,
             landmarks=self.landmarks,
+            fixed_vessels=self.fixed_vessels,
+            moving_vessels=self.moving_vessels,
             preset=preset,
             progress=progress,
         )
@@ -183,10 +193,10 @@ def fusion_verdict(case: CaseScene) -> FusionVerdict:
 def _figures_near_lesions(case: CaseScene, document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     rows = []
     for lesion_id, lesion in case.lesions.items():
-        error = _near_lesion(document, lesion_id, "lesion_error_mm")
-        if error is not None:
-            bound = _bound(_near_lesion(document, lesion_id, "lesion_error_bound_90_mm"))
-            rows.append((f"Error near {lesion.name}", _mm(error) + bound))
+        if numbers := _masks_of(document, lesion_id):
+            near = NearLesion.of(document, numbers)
+            doubt = "" if near.verdict in (None, GOOD) else f", {near.verdict}"
+            rows.append((f"Error near {lesion.name}", _mm(near.error_mm) + _bound(near.bound_90_mm) + doubt))
     return tuple(rows)
 
 
@@ -197,6 +207,8 @@ def fusion_figures(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Landmark error", _mm(document.get("landmark_tre_mean_mm")), ""),
         ("Liver surfaces apart", _mm(document.get("liver_surface_distance_mm")), ""),
         ("Liver overlap (Dice)", _plain(document.get("liver_dice")), ""),
+        ("Vessel middles apart", _mm(document.get("vessel_centerline_distance_mm")), ""),
+        ("Vessel overlap (Dice)", _plain(document.get("vessel_dice")), ""),
         ("Local correlation", _plain(document.get("correlation")), ""),
         ("Deformation", _mm(document.get("displacement_mean_mm")), _most(document.get("displacement_max_mm"))),
         ("Volume change of tissue", _volume_change(document), ""),
@@ -204,27 +216,25 @@ def fusion_figures(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((label, text + more) for label, text, more in rows if text)
 
 
-def lesion_error_mm(document: Mapping[str, Any] | None, lesion_id: str) -> float | None:
-    """The registration's mean error near a lesion in mm; that in the liver where none is known there, or None.
+def near_lesion(case: CaseScene, lesion_id: str) -> NearLesion:
+    """What the case's fusion says near a lesion; nothing where there is none, or one without figures.
 
-    Where both the tumor and the zone tell of it, the larger counts.
+    Where both the tumor and the zone tell of it, the worse counts.
     """
-    if document is None:
-        return None
-    for key in ("lesion_error_mm", "excluded_error_mm"):
-        known = _near_lesion(document, lesion_id, key)
-        if known is not None:
-            return known
-    error = document.get("estimated_error_mm")
-    return None if error is None else float(error)
+    document = case.fusion_document()
+    return NearLesion() if document is None else NearLesion.of(document, _masks_of(document, lesion_id))
 
 
-def _near_lesion(document: Mapping[str, Any], lesion_id: str, key: str) -> float | None:
-    """The largest of a figure that the fusion gives for each mask left out, over those of a lesion."""
-    values = document.get(key) or ()
-    names = [tuple(name) for name in document.get(EXCLUDED, ())]
-    pairs = [value for name, value in zip(names, values, strict=False) if name[0] == lesion_id and value is not None]
-    return float(max(pairs)) if pairs else None
+def word_near(case: CaseScene, lesion_id: str) -> str:
+    """The word of `VERDICT_COLORS` for the fusion near a lesion."""
+    whole = fusion_verdict(case).word
+    judged = whole in (GOOD, DOUBTFUL, NOT_USABLE)
+    return near_lesion(case, lesion_id).verdict or whole if judged else whole
+
+
+def _masks_of(document: Mapping[str, Any], lesion_id: str) -> list[int]:
+    """The numbers of a lesion's masks among those that a fusion left out."""
+    return [number for number, name in enumerate(document.get(EXCLUDED, ())) if name[0] == lesion_id]
 
 
 def zones_in_the_way(case: CaseScene) -> list[str]:

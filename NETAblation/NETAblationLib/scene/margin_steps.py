@@ -24,7 +24,7 @@ from ..core.progress import ProgressCallback, silent, span
 from ..core.zone_union import united_mask
 from . import documents, nodes, segmentations, surfaces
 from .cases import CaseScene
-from .fusion_steps import lesion_error_mm
+from .fusion_steps import near_lesion
 from .margin_plots import CHART_ROLE, SERIES_ROLE, TABLE_ROLE, add_margin_histogram
 from .nodes import LESION
 from .points import point_position
@@ -61,7 +61,7 @@ class MarginInputs:
     margin_mm: float = DEFAULT_MARGIN_MM
     registration_error_mm: float | None = None
     planned: Sequence[Probe] = ()
-    fusion_verdict: str = ""
+    fusion_verdict: str | None = None
     zone_shrinkage_fraction: float = 0.0
     shares_zone_with: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class MarginInputs:
             raise InputError(missing)
         zone = case.zone_mask(lesion_id)
         assert zone is not None  # else it were missing
-        error_mm = lesion_error_mm(case.fusion_document(), lesion_id)
+        near = near_lesion(case, lesion_id)
         shared = case.zones_that_touch(lesion_id)
         return cls(
             lesion_id,
@@ -92,9 +92,9 @@ class MarginInputs:
             case.liver_mask(),
             case.fixed_to_moving(),
             margin_mm,
-            error_mm if case.transform is not None else None,
+            near.error_mm,
             _fresh_plan(case, lesion_id),
-            str((case.fusion_document() or {}).get("verdict", "")),
+            near.verdict,
             zone_shrinkage_fraction,
             {other: case.lesions[other].name for other in shared},
         )

@@ -56,7 +56,7 @@ def post_liver_work(case: CaseScene) -> Work[LiverSegmentation]:
 
 def put_post_liver(case: CaseScene, result: LiverSegmentation) -> list[str]:
     """Put a liver after ablation into the case, in the place of the one that it has."""
-    case.replace_post_liver(result.mask)
+    case.replace_post_structure(result.mask, "liver")
     return list(result.warnings)
 
 
@@ -75,13 +75,49 @@ def vessels_work(case: CaseScene, volume: Any = None) -> Work[VesselSegmentation
 
 def put_vessels(case: CaseScene, result: VesselSegmentation) -> list[str]:
     """Put vessels into the case, a segment for each tree; a tree that was not found now is removed."""
+    return _put_trees(case.before, result, case.replace_structure)
+
+
+def post_vessels_work(case: CaseScene) -> Work[VesselSegmentation]:
+    """Segmenting the vessels of the liver in the image after ablation.
+
+    Raises InputError without that image, and where the liver is not segmented in it.
+    """
+    image = case.post_image()
+    liver = case.post_liver_mask()
+    if liver is None:
+        raise InputError("the vessels after ablation are searched in the liver: segment it in that image first")
+    return lambda progress: segment_vessels(image, liver, progress=progress)
+
+
+def put_post_vessels(case: CaseScene, result: VesselSegmentation) -> list[str]:
+    """Put vessels after ablation into the case, as :func:`put_vessels` does."""
+    return _put_trees(case.after, result, case.replace_post_structure)
+
+
+def vessel_mask(segmentation: Any, image: sitk.Image) -> sitk.Image | None:
+    """All vessels of a segmentation on the grid of its image; None where it has none, or none of them in the image."""
+    whole = np.zeros(image.GetSize()[::-1], np.uint8)
+    for kind in VESSEL_KINDS:
+        for segment_id in segmentations.segment_ids(segmentation, kind):
+            whole |= sitk.GetArrayViewFromImage(segmentations.segment_mask(segmentation, segment_id, image))
+    if not whole.any():
+        return None
+    mask = sitk.GetImageFromArray(whole)
+    mask.CopyInformation(image)
+    return mask
+
+
+def _put_trees(
+    segmentation: Any, result: VesselSegmentation, replace_structure: Callable[[sitk.Image, str], None]
+) -> list[str]:
     for kind, tree in VESSEL_KINDS.items():
         mask = sitk.Equal(result.mask, int(tree))
         if np.any(sitk.GetArrayViewFromImage(mask)):
-            case.replace_structure(mask, kind)
+            replace_structure(mask, kind)
         else:
-            for segment_id in segmentations.segment_ids(case.before, kind):
-                segmentations.remove_segment(case.before, segment_id)
+            for segment_id in segmentations.segment_ids(segmentation, kind):
+                segmentations.remove_segment(segmentation, segment_id)
     certainty = [result.certainty] if result.certainty else []
     return [*result.warnings, *certainty]
 

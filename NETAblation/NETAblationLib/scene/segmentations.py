@@ -223,6 +223,11 @@ def segment_ids(segmentation: Any, kind: str | None = None) -> list[str]:
     return ids if kind is None else [segment_id for segment_id in ids if segment_kind(segmentation, segment_id) == kind]
 
 
+def segment_kinds(segmentation: Any) -> set[str]:
+    """The kinds of all segments."""
+    return {segment_kind(segmentation, segment_id) for segment_id in segment_ids(segmentation)}
+
+
 def segment_name(segmentation: Any, segment_id: str) -> str:
     """The name of a segment."""
     return str(_segment(segmentation, segment_id).GetName())
