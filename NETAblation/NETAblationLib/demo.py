@@ -139,7 +139,9 @@ def _likely(margin: MarginResult, liver: sitk.Image, near: NearLesion) -> Margin
         margin.zone_surface,
         is_evaluable=margin.is_evaluable,
         liver=liver,
-        errors=MarginErrors(registration_mm=near.error_mm, resolution_mm=margin.resolution_mm),
+        errors=MarginErrors(
+            near.error_mm, resolution_mm=margin.resolution_mm, registration_bound_90_mm=near.bound_90_mm
+        ),
     )
 
 

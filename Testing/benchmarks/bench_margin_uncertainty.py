@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from NETAblationLib.core import frames
 from NETAblationLib.core.fusion import fuse
+from NETAblationLib.core.fusion_near import NearLesion
 from NETAblationLib.core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from NETAblationLib.core.margins import measure_margin
 from NETAblationLib.core.phantom import make_patient
@@ -155,11 +156,13 @@ def _fused(seed: int, tally: _Tally) -> None:
     liver = patient.masks["liver"]
     exclude = [mask for lesion in patient.lesions for mask in (lesion.mask, lesion.zone_mask)]
     fusion = fuse(patient.portal, patient.post, fixed_liver=liver, moving_liver=patient.post_liver, exclude=exclude)
-    for lesion, error_mm in zip(patient.lesions, fusion.lesion_error_mm[::2], strict=True):
+    document = fusion.to_dict()
+    for number, lesion in enumerate(patient.lesions):
+        near = NearLesion.of(document, (2 * number, 2 * number + 1))
         result = measure_margin(lesion.mask, lesion.zone_mask, liver=liver, fixed_to_moving=fusion.transform)
         if lesion.true_mam_mm is None or result.mam_mm is None:
             continue
-        known = MarginErrors(error_mm, 0.0, 0.0, result.resolution_mm)
+        known = MarginErrors(near.error_mm, 0.0, 0.0, result.resolution_mm, registration_bound_90_mm=near.bound_90_mm)
         start = time.process_time()
         found = margin_distribution(
             result.surface,

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from scipy import optimize, stats
 
 from NETAblationLib.core.errors import InputError
 from NETAblationLib.core.margin_uncertainty import SOURCES, MarginDistribution, MarginErrors, margin_distribution
@@ -102,6 +103,23 @@ def test_larger_errors_widen_the_interval(name):
     assert widths[0] < 0.05 < widths[1]
 
 
+def test_an_error_that_is_itself_not_sure_widens_the_interval():
+    """A shift along one axis, its size log-normal: the interval is that of the product, by its distribution."""
+    known = replace(NOTHING, registration_mm=1.0, registration_length_mm=1e4)
+    unsure = replace(known, registration_bound_90_mm=1.9)
+    log_sd = np.log(1.9) / stats.norm.ppf(0.9)
+    times = np.exp(log_sd * stats.norm.ppf((np.arange(2000) + 0.5) / 2000))
+    tail = optimize.brentq(lambda bound: stats.norm.sf(bound / times).mean() - 0.05, 0.1, 10)
+    sure = replace(known, registration_bound_90_mm=1.0)
+    tumor, _, zone = spheres()
+    margin = 5.0 - 100.0 * (1 + tumor.point_normals[:, 0])  # by far the least at +R
+    widths = [
+        width(margin_distribution(tumor, margin, zone, errors=errors, draws=5000)) for errors in (known, unsure, sure)
+    ]
+    assert widths[1] / widths[0] == pytest.approx(tail / stats.norm.ppf(0.95), rel=0.05)
+    assert widths[2] == widths[0]
+
+
 def test_voxels_widen_the_interval():
     assert width(found_for(replace(NOTHING, resolution_mm=2.0))) > width(found_for(NOTHING)) + 0.1
 
@@ -186,6 +204,8 @@ def test_the_document_holds_the_errors():
         {"tumor_segmentation_sd_mm": np.nan},
         {"zone_segmentation_sd_mm": 31.0},
         {"segmentation_length_mm": 0.0},
+        {"registration_bound_90_mm": 0.5},
+        {"registration_bound_90_mm": np.nan},
         {"registration_length_mm": np.inf},
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +129,8 @@ def run_margin(options: argparse.Namespace) -> None:
     tumor, zones = mask_of(options.tumor), [mask_of(path) for path in options.zone]
     zone = united_mask(zones)
     near = _near(fusion, tumor, zones)
-    if options.registration_error_mm is None:
-        options.registration_error_mm = near.error_mm
+    if options.registration_error_mm is not None:
+        near = replace(near, error_mm=options.registration_error_mm, bound_90_mm=None)
     others = {name: mask_of(path) for name, path in other_files.items()}
     vessels = _vessels_of(options.vessels)
     liver = mask_or_none(options.liver)
@@ -146,12 +147,12 @@ def run_margin(options: argparse.Namespace) -> None:
             liver=liver,
             fixed_to_moving=transform,
             margin_mm=options.margin_mm,
-            registration_error_mm=options.registration_error_mm,
+            registration_error_mm=near.error_mm,
             zone_shrinkage_fraction=options.zone_shrinkage,
             progress=progress,
         )
     result = in_doubt(result, near.verdict)
-    likely = _distribution(result, liver, options)
+    likely = _distribution(result, liver, near, options.segmentation_sd_mm)
     document = {
         **result.to_dict(),
         "mam_interval_90_mm": likely.mam_interval_90_mm,
@@ -275,15 +276,19 @@ def _near(fusion: Mapping[str, Any], tumor: sitk.Image, zones: Sequence[sitk.Ima
     return NearLesion.of(fusion, numbers) if numbers else NearLesion.worst_of(fusion)
 
 
-def _distribution(result: MarginResult, liver: sitk.Image | None, options: argparse.Namespace) -> MarginDistribution:
+def _distribution(
+    result: MarginResult, liver: sitk.Image | None, near: NearLesion, segmentation_sd_mm: float | None
+) -> MarginDistribution:
     """What the true margin may be; without a known error of the registration, with the published mean."""
     from ..core.margin_uncertainty import MarginErrors, margin_distribution
 
-    known: dict[str, float] = {}
-    if options.registration_error_mm is not None:
-        known["registration_mm"] = options.registration_error_mm
-    if options.segmentation_sd_mm is not None:
-        known["tumor_segmentation_sd_mm"] = known["zone_segmentation_sd_mm"] = options.segmentation_sd_mm
+    errors = MarginErrors(resolution_mm=result.resolution_mm)
+    if near.error_mm is not None:
+        errors = replace(errors, registration_mm=near.error_mm, registration_bound_90_mm=near.bound_90_mm)
+    if segmentation_sd_mm is not None:
+        errors = replace(
+            errors, tumor_segmentation_sd_mm=segmentation_sd_mm, zone_segmentation_sd_mm=segmentation_sd_mm
+        )
     assert result.surface is not None
     assert result.zone_surface is not None
     return margin_distribution(
@@ -292,7 +297,7 @@ def _distribution(result: MarginResult, liver: sitk.Image | None, options: argpa
         result.zone_surface,
         is_evaluable=result.is_evaluable,
         liver=liver,
-        errors=MarginErrors(resolution_mm=result.resolution_mm, **known),
+        errors=errors,
     )
 
 

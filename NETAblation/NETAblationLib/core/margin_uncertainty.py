@@ -58,6 +58,8 @@ _SHELL_NODES = 5_000
 #: How much wider than the drawn errors the distributions are made: measured surfaces are rougher than true ones and so
 #: tell too much or too little of the bias. Own trial on 260 pairs of ellipsoids; the benchmark's cases are others.
 _WIDENING = 1.15
+#: 90 % of a normal distribution lies below so many standard deviations.
+_NORMAL_90 = 1.2816
 #: Largest error that may be given, in mm, and number of draws. User-set.
 _MAX_ERROR_MM, _MAX_DRAWS = 30.0, 20_000
 
@@ -68,11 +70,12 @@ SOURCES = ("registration", "tumor_segmentation", "zone_segmentation", "voxel")
 class MarginErrors:
     """How far the measured surfaces may be off.
 
-    `registration_mm` is the mean length of the registration's error near the lesion (mean TRE), the two
-    `*_segmentation_sd_mm` the standard deviation of each surface along its normal, `resolution_mm` half the diagonal
-    of the coarser mask's voxel (:attr:`~.margins.MarginResult.resolution_mm`; 0 leaves the voxels out). The
+    `registration_mm` is the likeliest mean length of the registration's error near the lesion (mean TRE), and
+    `registration_bound_90_mm` what that mean stays below with a probability of 90 % (None where it is known). The two
+    `*_segmentation_sd_mm` are the standard deviation of each surface along its normal, `resolution_mm` half the
+    diagonal of the coarser mask's voxel (:attr:`~.margins.MarginResult.resolution_mm`; 0 leaves the voxels out). The
     lengths say over which distance errors are alike. Raises InputError for what is negative, too large or not finite,
-    and for a length of 0.
+    for a length of 0 and for a bound below the mean.
     """
 
     registration_mm: float = REGISTRATION_ERROR_MM
@@ -81,20 +84,31 @@ class MarginErrors:
     resolution_mm: float = 0.0
     registration_length_mm: float = REGISTRATION_LENGTH_MM
     segmentation_length_mm: float = SEGMENTATION_LENGTH_MM
+    registration_bound_90_mm: float | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name, value in asdict(self).items():
-            if name.endswith("length_mm"):
+            if name == "registration_bound_90_mm":
+                if value is not None and not (np.isfinite(value) and value >= self.registration_mm):
+                    raise InputError(f"margin errors: {name} {value} is not a number from {self.registration_mm} up")
+            elif name.endswith("length_mm"):
                 if not (np.isfinite(value) and value > 0):
                     raise InputError(f"margin errors: {name} {value} is not a number above 0")
             elif not (np.isfinite(value) and 0 <= value <= _MAX_ERROR_MM):
                 raise InputError(f"margin errors: {name} {value} is not a number from 0 to {_MAX_ERROR_MM:g}")
 
+    @property
+    def registration_log_sd(self) -> float:
+        """Standard deviation of the logarithm of the true mean error about that of `registration_mm`."""
+        if self.registration_bound_90_mm is None or not self.registration_mm > 0:
+            return 0.0
+        return float(np.log(self.registration_bound_90_mm / self.registration_mm) / _NORMAL_90)
+
     def without(self, source: str) -> MarginErrors:
         """The same without one of SOURCES."""
         if source == "registration":
-            return replace(self, registration_mm=0.0)
+            return replace(self, registration_mm=0.0, registration_bound_90_mm=None)
         if source == "voxel":
             return replace(self, resolution_mm=0.0)
         return replace(self, **{f"{source}_sd_mm": 0.0})
@@ -261,8 +275,17 @@ class _Nodes:
         """Draws of the errors; the same random numbers for any errors, so that these can be compared."""
         rng = np.random.Generator(np.random.PCG64(seed))
         shape = len(self.margin_mm), draws
-        roots = _root(self._tumor_covariance(errors)), _root(self._zone_covariance(errors))
-        return _Drawn(roots[0] @ rng.standard_normal(shape), roots[1] @ rng.standard_normal(shape))
+        tumor, zone, fusion = (
+            _root(covariance) @ rng.standard_normal(shape)
+            for covariance in (
+                self._tumor_covariance(errors),
+                self._zone_covariance(errors),
+                self._registration_covariance(errors),
+            )
+        )
+        # Fusions that are estimated alike differ in their true error: each draw has a fusion of its own.
+        times = np.exp(errors.registration_log_sd * rng.standard_normal(draws))
+        return _Drawn(tumor, zone + times * fusion)
 
     def mam_mm(self, found: _Drawn, measured_mm: float) -> FloatArray:
         """What the true MAM may be, one each draw: the measured one less what the errors did to it."""
@@ -276,13 +299,14 @@ class _Nodes:
         )
 
     def _zone_covariance(self, errors: MarginErrors) -> FloatArray:
+        return errors.zone_segmentation_sd_mm**2 * _alike(self.feet_ras_mm, errors.segmentation_length_mm) + _voxel(
+            self.feet_ras_mm, errors
+        )
+
+    def _registration_covariance(self, errors: MarginErrors) -> FloatArray:
         sd_mm = PlacementErrors(registration_mm=errors.registration_mm).registration_sd_mm
         along = self.zone_normals @ self.zone_normals.T
-        return (
-            sd_mm**2 * along * _alike(self.feet_ras_mm, errors.registration_length_mm)
-            + errors.zone_segmentation_sd_mm**2 * _alike(self.feet_ras_mm, errors.segmentation_length_mm)
-            + _voxel(self.feet_ras_mm, errors)
-        )
+        return np.asarray(sd_mm**2 * along * _alike(self.feet_ras_mm, errors.registration_length_mm))
 
 
 def _alike(points_ras_mm: FloatArray, length_mm: float) -> FloatArray:

@@ -283,14 +283,16 @@ def _sureness(section: LesionSection, margin: MarginResult) -> str:
         return "<h3>How sure that is</h3><p>No evaluable surface: nothing to be sure of.</p>"
     rows = [(f"true MAM at least {name} mm", _percent(chance.fraction)) for name, chance in likely.chances.items()]
     errors = likely.errors
+    bound_mm = errors.registration_bound_90_mm
+    bound = "" if bound_mm is None else f" (below {bound_mm:.1f} mm with a probability of 90 %)"
     source = "nothing" if likely.largest_source is None else likely.largest_source.replace("_", " ")
     return (
         "<h3>How sure that is</h3>"
         f"<p>With 90 % probability the true MAM is from {interval[0]:.1f} to {interval[1]:.1f} mm. "
         f"{_interval_svg(interval, margin.mam_mm)}</p>"
         f"{_table(('Probability', ''), rows, numeric={1})}"
-        f'<p class="note">From a registration error of {errors.registration_mm:.1f} mm at this lesion, surfaces drawn '
-        f"with a standard deviation of {errors.tumor_segmentation_sd_mm:.1f} mm (tumor) and "
+        f'<p class="note">From a registration error of {errors.registration_mm:.1f} mm{bound} at this lesion, surfaces '
+        f"drawn with a standard deviation of {errors.tumor_segmentation_sd_mm:.1f} mm (tumor) and "
         f"{errors.zone_segmentation_sd_mm:.1f} mm (zone), and the voxels; most of it is due to: {source}.</p>"
     )
 

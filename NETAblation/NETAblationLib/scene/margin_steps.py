@@ -60,6 +60,7 @@ class MarginInputs:
     fixed_to_moving: sitk.Transform | None
     margin_mm: float = DEFAULT_MARGIN_MM
     registration_error_mm: float | None = None
+    registration_bound_90_mm: float | None = None
     planned: Sequence[Probe] = ()
     fusion_verdict: str | None = None
     zone_shrinkage_fraction: float = 0.0
@@ -93,6 +94,7 @@ class MarginInputs:
             case.fixed_to_moving(),
             margin_mm,
             near.error_mm,
+            near.bound_90_mm,
             _fresh_plan(case, lesion_id),
             near.verdict,
             zone_shrinkage_fraction,
@@ -117,7 +119,13 @@ class MarginInputs:
             note = f"the zones of {names} touch this lesion's: they were measured as one"
             result = replace(result, warnings=(*result.warnings, note))
         progress(_MEASURING, "how sure it is")
-        known = {} if self.registration_error_mm is None else {"registration_mm": self.registration_error_mm}
+        errors = MarginErrors(resolution_mm=result.resolution_mm)
+        if self.registration_error_mm is not None:
+            errors = replace(
+                errors,
+                registration_mm=self.registration_error_mm,
+                registration_bound_90_mm=self.registration_bound_90_mm,
+            )
         assert result.surface is not None
         assert result.zone_surface is not None
         distribution = margin_distribution(
@@ -126,7 +134,7 @@ class MarginInputs:
             result.zone_surface,
             is_evaluable=result.is_evaluable,
             liver=self.liver,
-            errors=MarginErrors(resolution_mm=result.resolution_mm, **known),
+            errors=errors,
         )
         against_plan = None
         if self.planned:
