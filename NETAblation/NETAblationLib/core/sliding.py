@@ -28,8 +28,10 @@ _LEAST_GAP_MM, _LEAST_GAP_TO_NOISE = 0.95, 2.1
 #: Voxel edge of a liver that is known from the other image only, in mm.
 _CARRIED_SPACING_MM = 3.0
 #: Beyond the capsule contrast is cut at this and turned down to this share, around a level this far below the
-#: liver (HU or scaled), with the mask's edge blurred by so much. User-set.
-_OUTER_LIMIT, _OUTER_CONTRAST, _OUTER_STEP, _CAPSULE_BLUR_MM = 100.0, 0.3, 100.0, 1.0
+#: liver (HU or scaled), with the mask's edge blurred by so much, and by half a voxel at least: on slices of 4 mm the
+#: stairs of a sharper edge took the liver 0.4 mm along with them. User-set.
+_OUTER_LIMIT, _OUTER_CONTRAST, _OUTER_STEP = 100.0, 0.3, 100.0
+_CAPSULE_BLUR_MM, _CAPSULE_BLUR_VOXELS = 1.0, 0.5
 
 
 def capsules_agree(images: Prepared, moving_liver: sitk.Image, rigid: Matrix) -> bool:
@@ -81,7 +83,7 @@ def _faded_around(image: sitk.Image, liver: sitk.Image) -> sitk.Image:
     if not inside.any():
         return image
     outer = np.float32(np.median(values[inside])) - np.float32(_OUTER_STEP)
-    sigma = _CAPSULE_BLUR_MM / np.array(image.GetSpacing())[::-1]
+    sigma = np.maximum(_CAPSULE_BLUR_MM / np.array(image.GetSpacing())[::-1], _CAPSULE_BLUR_VOXELS)
     share = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
     limit = np.float32(_OUTER_LIMIT)
     faded = outer + np.float32(_OUTER_CONTRAST) * np.clip(values - outer, -limit, limit)
