@@ -26,7 +26,7 @@ class HalfSpace:
     def level(self, points: np.ndarray) -> np.ndarray:
         return points[:, 0] - self.edge_mm
 
-    def capsule_distance(self, points: np.ndarray) -> np.ndarray:
+    def capsule_distance(self, points: np.ndarray, up_to_mm: np.ndarray | None = None) -> np.ndarray:
         return np.abs(points[:, 0] - self.edge_mm)
 
     def capsule_points_near(self, center: np.ndarray, radius_mm: float, spacing_mm: float) -> np.ndarray:

@@ -26,6 +26,8 @@ _BACK_PLANE_A_MM, _BACK_WIDTH_MM = -52.0, 18.0
 _COARSE_MM = 6.0
 #: Runge-Kutta steps (fourth order) of the flow: more change it by less than 1e-6 mm.
 _STEPS = 8
+#: So many points flow together: their intermediate results stay in the processor's cache.
+_POINTS_AT_ONCE = 4096
 #: The peak of breathing is met by so many corrections of the velocity, each several times nearer.
 _SCALINGS = 4
 
@@ -80,30 +82,41 @@ class Deformation:
         return self._flow(points_ras_mm, 1.0) - points_ras_mm
 
     def _flow(self, points: Array, time: float) -> Array:
+        flowed = np.empty_like(points)
+        for start in range(0, len(points), _POINTS_AT_ONCE):
+            part = slice(start, start + _POINTS_AT_ONCE)
+            flowed[part] = self._flow_together(np.ascontiguousarray(points[part].T), time).T
+        return flowed
+
+    def _flow_together(self, places: Array, time: float) -> Array:
+        """Where a few points (3, N) are after a time; (3, N)."""
         step = time / _STEPS
         for _ in range(_STEPS):
-            first = self._velocity(points)
-            second = self._velocity(points + 0.5 * step * first)
-            third = self._velocity(points + 0.5 * step * second)
-            fourth = self._velocity(points + step * third)
-            points = points + (step / 6) * (first + 2 * second + 2 * third + fourth)
-        return points
+            first = self._velocity(places)
+            second = self._velocity(places + (0.5 * step) * first)
+            third = self._velocity(places + (0.5 * step) * second)
+            fourth = self._velocity(places + step * third)
+            places = places + (step / 6) * (first + fourth + 2 * (second + third))
+        return places
 
-    def _velocity(self, points: Array) -> Array:
-        """v (N, 3) in mm per time, at points (N, 3)."""
-        window = self._window(points[:, 1])
+    def _velocity(self, places: Array) -> Array:
+        """v (3, N) in mm per time, at points (3, N).
+
+        What differs from bump to bump stands in rows, so that all of them are told by a few products of matrices.
+        """
+        centers, vectors = self.bump_centers_ras_mm, self.bump_vectors_mm
+        steep, along_vector = 1.0 / self.bump_widths_mm**2, vectors / self.bump_widths_mm**2
+        window = self._window(places[1])
         window_slope = window * (1 - window) / _BACK_WIDTH_MM
-        velocity = np.zeros_like(points)
-        bumps = zip(self.bump_centers_ras_mm, self.bump_widths_mm, self.bump_vectors_mm, strict=True)
-        for center, width, vector in bumps:
-            offset = points - center
-            steep = offset / width**2
-            squared = np.einsum("ni,ni->n", offset, steep)
-            height = np.exp(-0.5 * squared)
-            along = height * (window * (1 - 0.5 * squared) + 0.5 * window_slope * offset[:, 1])
-            outward = 0.5 * height * (window * (steep @ vector) - window_slope * vector[1])
-            velocity += along[:, None] * vector + outward[:, None] * offset
-        return velocity
+        squared = steep @ (places * places) - 2.0 * (steep * centers) @ places
+        squared += (steep * centers**2).sum(axis=1)[:, None]
+        height = np.exp(-0.5 * squared)
+        along = window * (1 - 0.5 * squared) + 0.5 * window_slope * (places[1] - centers[:, 1, None])
+        along *= height
+        outward = window * (along_vector @ places - (along_vector * centers).sum(axis=1)[:, None])
+        outward -= window_slope * vectors[:, 1, None]
+        outward *= 0.5 * height
+        return vectors.T @ along - centers.T @ outward + outward.sum(axis=0) * places
 
     def pre_to_post(self, points_ras_mm: npt.ArrayLike) -> Array:
         """Where points (N, 3) of the image before ablation lie in the one after."""

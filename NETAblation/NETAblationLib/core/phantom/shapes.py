@@ -30,8 +30,11 @@ class Organ(Protocol):
     def level(self, points_ras_mm: Array) -> Array:
         """Negative inside the organ, about mm near its surface; points (N, 3), result (N,)."""
 
-    def capsule_distance(self, points_ras_mm: Array) -> Array:
-        """Distance to the organ's surface in mm, never negative; points (N, 3), result (N,)."""
+    def capsule_distance(self, points_ras_mm: Array, up_to_mm: Array | None = None) -> Array:
+        """Distance to the organ's surface in mm, never negative; points (N, 3), result (N,).
+
+        Where it is above `up_to_mm` (N,), any number above that will do.
+        """
 
     def capsule_points_near(self, center_ras_mm: Array, radius_mm: float, spacing_mm: float) -> Array:
         """Points (M, 3) on the organ's surface within a ball, about `spacing_mm` apart."""
@@ -239,7 +242,7 @@ class Union:
             inner = points[union_inside]
             depth = self._boundary_distance(inner, clip=False)
             if self.organ is not None:
-                depth = np.minimum(depth, self.organ.capsule_distance(inner))
+                depth = np.minimum(depth, self.organ.capsule_distance(inner, depth))
             distance[union_inside] = -depth
         if not union_inside.all():
             distance[~union_inside] = self._boundary_distance(points[~union_inside], clip=True)
@@ -311,7 +314,7 @@ class Union:
 
     def _search_exposed(self, index: int, points: Array, *, clip: bool) -> Array:
         """Distance from points to the part of one ellipsoid's surface that no other covers."""
-        tree = self._sample_trees[index] if not clip else self._clipped_tree(index)
+        tree = (self._clipped_trees if clip else self._sample_trees)[index]
         if tree is None:
             return np.full(len(points), np.inf)
         part = self.parts[index]
@@ -352,15 +355,18 @@ class Union:
 
     @cached_property
     def _sample_trees(self) -> tuple[cKDTree | None, ...]:
+        return self._trees(clip=False)
+
+    @cached_property
+    def _clipped_trees(self) -> tuple[cKDTree | None, ...]:
+        return self._trees(clip=True)
+
+    def _trees(self, *, clip: bool) -> tuple[cKDTree | None, ...]:
         trees = []
         for index, part in enumerate(self.parts):
-            samples = self._exposed(index, part.surface_points(self._SAMPLE_MM), clip=False)
+            samples = self._exposed(index, part.surface_points(self._SAMPLE_MM), clip=clip)
             trees.append(cKDTree(samples) if len(samples) else None)
         return tuple(trees)
-
-    def _clipped_tree(self, index: int) -> cKDTree | None:
-        samples = self._exposed(index, self.parts[index].surface_points(self._SAMPLE_MM), clip=True)
-        return cKDTree(samples) if len(samples) else None
 
 
 def _onto_surface(part: Ellipsoid, points: Array) -> Array:

@@ -17,6 +17,9 @@ Inside = Callable[[Array], npt.NDArray[np.bool_]]
 #: Spacing of the surface samples from which the smallest margin is refined, mm. The signed
 #: margin changes by at most 1 mm per mm, so samples within 1.2 mm of the smallest are refined.
 _SAMPLE_MM, _REFINE_ABOVE_MM = 1.6, 1.2
+#: Steps along a ray that look for the outline of a shape, and bisections after which points that cannot be an end of
+#: the longest line are left out.
+_FRACTIONS, _PRUNED_AFTER = 16, (4, 8, 14)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def is_evaluable(liver: Liver, points_ras_mm: Array, margin_mm: float) -> npt.ND
     result = far > margin_mm + 4.0
     open_ = ~result & (far > margin_mm - 4.0)
     if open_.any():
-        result[open_] = liver.capsule_distance(points_ras_mm[open_]) >= margin_mm
+        result[open_] = liver.capsule_distance(points_ras_mm[open_], np.array(margin_mm)) >= margin_mm
     return result
 
 
@@ -152,32 +155,63 @@ def _best_plane(
     angle = 2 * np.pi * np.arange(angle_count) / angle_count
     rays = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(angle_count)])
     starts = center + heights[:, None] * np.array([0.0, 0.0, 1.0])
-    fractions = np.linspace(0.0, 1.0, 17)
-    probes = starts[:, None, None] + reach * fractions[:, None] * rays[:, None]
-    inside = is_inside(probes.reshape(-1, 3)).reshape(len(heights), angle_count, -1)
-    found = np.asarray(inside.any(axis=2), bool)
-    outermost = inside.shape[2] - 1 - inside[:, :, ::-1].argmax(axis=2)
-    low = np.where(found, reach * fractions[outermost], 0.0)
-    high = np.where(found, low + reach / 16.0, 0.0)
-    for _ in range(bisections):
-        middle = 0.5 * (low + high)
-        points = starts[:, None] + middle[..., None] * rays
-        test = found.copy()
-        test[found] = is_inside(points[found])
-        low, high = np.where(test, middle, low), np.where(test, high, middle)
-    points = starts[:, None] + low[..., None] * rays
+    outermost = _outermost(is_inside, starts, rays, reach)
+    found = outermost >= 0
+    width = reach / _FRACTIONS
+    number, ray = np.nonzero(found)
+    near = width * outermost[found]
+    for done in range(bisections):
+        if done in _PRUNED_AFTER:
+            kept = _may_end_longest(starts[number] + near[:, None] * rays[ray], number, width)
+            number, ray, near = number[kept], ray[kept], near[kept]
+        width /= 2
+        middle = near + width
+        near = np.where(is_inside(starts[number] + middle[:, None] * rays[ray]), middle, near)
     best = (-1.0, float(heights[0]), np.repeat(center[None], 2, axis=0))
     for index in range(len(heights)):
-        outline = points[index][found[index]]
+        own = number == index
+        outline = starts[index] + near[own, None] * rays[ray[own]]
         if len(outline) < 2:
             continue
-        square = (outline**2).sum(axis=1)
-        apart = square[:, None] + square[None] - 2.0 * outline @ outline.T
+        apart = _squared_distances(outline)
         first, second = np.unravel_index(int(apart.argmax()), apart.shape)
         length = float(np.linalg.norm(outline[first] - outline[second]))
         if length > best[0]:
             best = (length, float(heights[index]), np.array([outline[first], outline[second]]))
     return best
+
+
+def _outermost(is_inside: Inside, starts: Array, rays: Array, reach: float) -> npt.NDArray[np.int64]:
+    """How many of `_FRACTIONS` steps along each ray from each start the outermost point inside lies; -1 without any.
+
+    They are tried from outside in, so that few points are asked for where the shape fills its reach.
+    """
+    outermost = np.full((len(starts), len(rays)), -1)
+    for step in range(_FRACTIONS, -1, -1):
+        number, ray = np.nonzero(outermost < 0)
+        inside = is_inside(starts[number] + (reach * step / _FRACTIONS) * rays[ray])
+        outermost[number[inside], ray[inside]] = step
+    return outermost
+
+
+def _may_end_longest(outline: Array, number: npt.NDArray[np.int64], width: float) -> npt.NDArray[np.bool_]:
+    """Which points (N, 3), each in the plane of a number (N,), may yet be an end of the longest line of all; (N,).
+
+    Each lies up to `width` mm further out than known, so a line may be longer by twice as much, but none is shorter
+    by more than that: what falls short of the longest by four times the width cannot become it.
+    """
+    furthest = np.zeros(len(outline))
+    for plane in np.unique(number):
+        own = number == plane
+        furthest[own] = np.sqrt(np.maximum(_squared_distances(outline[own]).max(axis=1), 0.0))
+    return furthest >= furthest.max(initial=0.0) - 4.0 * width - 1e-6
+
+
+def _squared_distances(points: Array) -> Array:
+    """Between each two of points (N, 3); (N, N)."""
+    offset = points - points.mean(axis=0)
+    square = (offset**2).sum(axis=1)
+    return square[:, None] + square[None] - 2.0 * offset @ offset.T
 
 
 def occupancy(shape: Union, points_ras_mm: Array, spacing_mm: tuple[float, float, float], samples: int) -> Array:
