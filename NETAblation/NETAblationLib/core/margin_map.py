@@ -43,9 +43,9 @@ def margin_map_pixels(flat: FlatMap, signed_margin_mm: npt.ArrayLike, is_evaluab
     """
     margin = np.asarray(signed_margin_mm, dtype=np.float64)[flat.point_numbers]
     evaluable = np.asarray(is_evaluable, dtype=bool)[flat.point_numbers]
-    values = flat.raster(margin, _WIDTH)
+    values, known_share = np.moveaxis(flat.raster(np.stack([margin, evaluable], axis=1), _WIDTH), -1, 0)
     inside = np.isfinite(values)
-    known = np.nan_to_num(flat.raster(evaluable.astype(np.float64), _WIDTH)) >= 0.5
+    known = np.nan_to_num(known_share) >= 0.5
     number = np.digitize(np.nan_to_num(values), [row[0] for row in MARGIN_CLASSES[1:]])
     number[~known] = len(MARGIN_CLASSES)
     palette = np.array([_rgb(color) for color in (*(row[2] for row in MARGIN_CLASSES), _NOT_EVALUABLE)], dtype=np.uint8)
