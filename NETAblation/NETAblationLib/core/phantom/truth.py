@@ -68,11 +68,19 @@ def minimal_margin(tumor: Union, zone: Union, liver: Liver, evaluable_margin_mm:
         best = np.where(better, value[rows, choice], best)
         where = np.where(better[:, None], trial.reshape(len(rows), -1, 3)[rows, choice], where)
         step /= 2.5
-        keep = best < best.min() + 0.3 + 2 * step
+        # What is left of the search moves a place by less than 2.5 steps, and its margin by no more.
+        keep = (best < best.min() + 2.5 * step) & _is_own_search(where, best, 0.5 * step)
         best, where = best[keep], where[keep]
     place = where[int(best.argmin())]
     # Anew for this point alone, since iterations stop when all points of a call have converged.
     return MinimalMargin(float(signed_margin(zone, place[None])[0]), place.copy())
+
+
+def _is_own_search(places: Array, margins: Array, apart_mm: float) -> npt.NDArray[np.bool_]:
+    """Which of some places (N, 3) have no place of less margin within a distance, whose search covers theirs; (N,)."""
+    near = np.linalg.norm(places[:, None] - places[None], axis=2) < apart_mm
+    rank = np.argsort(np.argsort(margins))
+    return ~(near & (rank[None] < rank[:, None])).any(axis=1)
 
 
 def is_evaluable(liver: Liver, points_ras_mm: Array, margin_mm: float) -> npt.NDArray[np.bool_]:
