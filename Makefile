@@ -7,6 +7,9 @@ PYTEST_ARGS ?=
 # A file's tests share fixtures that are dear to make: they stay in one worker, and the longest file comes first.
 workers := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Each worker has a core to itself: threads of linear algebra beside it would wait in circles, for twice the time.
+test thorough: export OMP_NUM_THREADS := 1
+
 # Packages from elsewhere must not shadow the pinned ones.
 unexport PYTHONHOME PYTHONPATH
 export PYTHON
