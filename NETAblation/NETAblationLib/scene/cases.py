@@ -32,6 +32,7 @@ from .lesion_nodes import LesionNodes, members_by_lesion
 from .nodes import LESION
 from .provenance import (
     Provenance,
+    first_with_role,
     is_stale,
     mark_stale,
     nodes_with_role,
@@ -105,7 +106,7 @@ class CaseScene:
     @property
     def volume(self) -> Any:
         """The node of the planning image; None where only masks are known."""
-        return _only("planning_image")
+        return first_with_role("planning_image")
 
     @property
     def phases(self) -> list[Any]:
@@ -115,27 +116,27 @@ class CaseScene:
     @property
     def post_volume(self) -> Any:
         """The node of the image after ablation."""
-        return _only("post_image")
+        return first_with_role("post_image")
 
     @property
     def before(self) -> Any:
         """The segmentation before ablation."""
-        return _only("segmentation_before")
+        return first_with_role("segmentation_before")
 
     @property
     def after(self) -> Any:
         """The segmentation after ablation, in the frame of its image."""
-        return _only("segmentation_after")
+        return first_with_role("segmentation_after")
 
     @property
     def transform(self) -> Any:
         """The transform node of the fusion, from the frame after to that before."""
-        return _only("fusion")
+        return first_with_role("fusion")
 
     @property
     def liver_model(self) -> Any:
         """The liver's surface."""
-        return _only("liver_surface")
+        return first_with_role("liver_surface")
 
     @property
     def lesions(self) -> dict[str, LesionNodes]:
@@ -299,7 +300,7 @@ class CaseScene:
 
     def fusion_document(self) -> dict[str, Any] | None:
         """The figures of the fusion; None where there are none."""
-        node = _only("fusion_quality")
+        node = first_with_role("fusion_quality")
         return None if node is None else documents.read_document(node, schema="fusion")
 
     # Anatomy and lesions
@@ -582,11 +583,6 @@ class CaseScene:
     def _remove(self, lesion_id: str, *roles: str) -> None:
         members = members_by_lesion().get(lesion_id, {})
         nodes.remove_nodes(*(node for role in roles for node in members.get(role, ())))
-
-
-def _only(role: str) -> Any:
-    """The first node of a role; None where there is none."""
-    return next(iter(nodes_with_role(role)), None)
 
 
 def _require_no_case() -> None:

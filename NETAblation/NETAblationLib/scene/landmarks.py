@@ -20,7 +20,7 @@ from ..core import frames
 from ..core.errors import InputError
 from . import nodes, transforms
 from .cases import CaseScene
-from .provenance import Provenance, nodes_with_role
+from .provenance import Provenance, first_with_role, nodes_with_role
 
 BEFORE, AFTER = "before", "after"
 SIDES = (BEFORE, AFTER)
@@ -56,7 +56,7 @@ class LandmarkPairs:
 
         Raises InputError for the side after where the case has no image after ablation.
         """
-        found = next(iter(nodes_with_role(LANDMARK_ROLES[side])), None)
+        found = first_with_role(LANDMARK_ROLES[side])
         if found is not None:
             return found
         if side == AFTER and self._case.post_volume is None:

@@ -18,7 +18,7 @@ from .lesion_drawing import DOCUMENT
 from .lesion_nodes import LesionNodes
 from .nodes import LESION
 from .organs import Work
-from .provenance import Provenance, is_stale, nodes_with_role, provenance_of, stale_reason
+from .provenance import Provenance, first_with_role, is_stale, nodes_with_role, provenance_of, stale_reason
 
 MEASURES = "lesion_measures"
 
@@ -114,7 +114,7 @@ def put_measures(case: CaseScene, measured: MeasuredLesions) -> None:
 
 def _measured(case: CaseScene) -> dict[str, Any]:
     """The measures of each lesion by its id, as long as they hold."""
-    node = next(iter(nodes_with_role(MEASURES)), None)
+    node = first_with_role(MEASURES)
     if node is None or is_stale(node):
         return {}
     found: dict[str, Any] = documents.read_document(node, schema=MEASURES)["lesions"]

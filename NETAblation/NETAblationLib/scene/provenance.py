@@ -70,7 +70,12 @@ def inputs_of(node: Any) -> list[Any]:
 
 def nodes_with_role(role: str) -> list[Any]:
     """All nodes of this role, in the order of the scene."""
-    return [node for node in _own_nodes() if node.GetAttribute(ROLE) == role]
+    return [node for node in slicer.mrmlScene.GetNodes() if node.GetAttribute(ROLE) == role]
+
+
+def first_with_role(role: str) -> Any:
+    """The first node of this role in the scene, None without any; panels ask often, so the search ends there."""
+    return next((node for node in slicer.mrmlScene.GetNodes() if node.GetAttribute(ROLE) == role), None)
 
 
 def set_content_hash(node: Any, content_hash: str) -> list[Any]:
@@ -117,9 +122,7 @@ def stale_reason(node: Any) -> str:
 
 
 def _own_nodes() -> list[Any]:
-    nodes = slicer.mrmlScene.GetNodes()
-    everything = (nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems()))
-    return [node for node in everything if node.GetAttribute(ROLE)]
+    return [node for node in slicer.mrmlScene.GetNodes() if node.GetAttribute(ROLE)]
 
 
 def _results_from(node: Any) -> list[Any]:
