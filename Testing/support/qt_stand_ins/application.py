@@ -250,6 +250,10 @@ def unload_widget(module: qSlicerScriptedLoadableModule) -> None:
     if module._widget is not None:
         slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(module.name)
         delattr(slicer.modules, f"{module.name}Widget")
+        # Deleted when an event loop runs, which no test does: until then it would follow each node of later tests.
+        for child in module._widget.findChildren(QtWidgets.QWidget):
+            if observations := child.__dict__.get("_observations"):
+                observations.replace(None, (), None)
         module._widget.deleteLater()
         module._widget = None
 

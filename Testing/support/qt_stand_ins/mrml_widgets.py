@@ -97,6 +97,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene: Any = None
         self._id = ""
         self._attributes: dict[str, dict[str, str | None]] = {}
+        self._rows: list[tuple[str, str]] = []
         self._observations = _Observations()
         self._combo_box = QtWidgets.QComboBox()
         self._combo_box.setSizePolicy(QtWidgets.QSizePolicy.Ignored, QtWidgets.QSizePolicy.Fixed)
@@ -179,41 +180,45 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _nodes(self) -> list[Any]:
         if self._scene is None:
             return []
-        nodes = self._scene.GetNodes()
-        everything = (nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems()))
-        return [node for node in everything if self._is_shown(node)]
-
-    def _is_shown(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
-            return False
-        if any(node.IsA(hidden) for hidden in self.hideChildNodeTypes or ()):
-            return False
-        for node_type in self.nodeTypes or ():
-            if node.GetClassName() == node_type or (self.showChildNodeTypes and node.IsA(node_type)):
-                wanted = self._attributes.get(node_type, {})
-                return all(_has_attribute(node, name, value) for name, value in wanted.items())
-        return False
+        # Asked for with each node that comes or goes, of all nodes: properties are read once.
+        types, with_children, with_hidden = self.nodeTypes or (), self.showChildNodeTypes, self.showHidden
+        left_out = self.hideChildNodeTypes or ()
+        shown = []
+        for node in self._scene.GetNodes():
+            fits = (kind for kind in types if (node.IsA(kind) if with_children else node.GetClassName() == kind))
+            kind = next(fits, None)
+            if kind is None or (node.GetHideFromEditors() and not with_hidden) or any(map(node.IsA, left_out)):
+                continue
+            wanted = self._attributes.get(kind, {})
+            if all(_has_attribute(node, name, value) for name, value in wanted.items()):
+                shown.append(node)
+        return shown
 
     def _on_scene(self, caller: Any, event: str) -> None:
         if not caller.IsBatchProcessing():
-            self._update()
-            if event == "NodeAddedEvent" and (nodes := self._nodes()):
+            nodes = self._update()
+            if event == "NodeAddedEvent" and nodes:
                 self.nodeAdded.emit(nodes[-1])
 
-    def _update(self) -> None:
+    def _update(self) -> list[Any]:
+        """Show the nodes that there are now, and return them."""
         nodes = self._nodes()
-        self._combo_box.clear()
-        if self.noneEnabled:
-            self._combo_box.addItem(self.noneDisplay, "")
-        for node in nodes:
-            self._combo_box.addItem(node.GetName(), node.GetID())
-        if self.addEnabled and self._scene is not None:
-            self._combo_box.addItem("Create new ...", "+")
         ids = [node.GetID() for node in nodes]
+        rows = [(node.GetName(), node_id) for node, node_id in zip(nodes, ids, strict=True)]
+        if self.noneEnabled:
+            rows.insert(0, (self.noneDisplay, ""))
+        if self.addEnabled and self._scene is not None:
+            rows.append(("Create new ...", "+"))
+        if rows != self._rows:
+            self._rows = rows
+            self._combo_box.clear()
+            for name, node_id in rows:
+                self._combo_box.addItem(name, node_id)
         if self._id in ids:
             self._select(self._id)
         else:
             self._select("" if self.noneEnabled or not ids else ids[0])
+        return nodes
 
     def _select(self, node_id: str) -> None:
         self._combo_box.currentIndex = self._combo_box.findData(node_id)
