@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from NETAblationLib.core.centerlines import Centerlines, VesselKind
 from NETAblationLib.core.errors import ComputationError, EmptyMaskError, GeometryError, InputError
 from NETAblationLib.core.vessels import centerlines_of_mask, segment_vessels
+from support.shapes import voxel_indices
 
 LIVER_HU, NOISE_HU, BLUR_MM = 110.0, 10.0, 0.7
 
@@ -51,13 +52,13 @@ def _case(spacing=(0.8, 0.8, 1.2), direction=None, seed=0, tubes=TUBES) -> tuple
     size = np.ceil(2 * (SEMI_AXES_MM.max() + 8) / spacing).astype(int)
     center_lps = CENTER_RAS_MM * (-1, -1, 1)
     origin = center_lps - direction @ (spacing * (size - 1) / 2)
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in size[::-1]), indexing="ij"), axis=-1)[..., ::-1]
-    points = (origin + (index * spacing) @ direction.T) * (-1, -1, 1)
+    points = (origin + (voxel_indices(size) * spacing) @ direction.T) * (-1, -1, 1)
     depth = _depth_mm(points)
     values = np.where(depth > 0, LIVER_HU, -100.0)
+    near = depth > -2
     for kind, radius, course in tubes:
-        share = np.clip((radius - _distance_to_course(points, course)) / spacing.mean() + 0.5, 0, 1)
-        values = np.maximum(values, np.where(depth > -2, LIVER_HU + share * (BLOOD_HU[kind] - LIVER_HU), -np.inf))
+        share = np.clip((radius - _distance_to_course(points[near], course)) / spacing.mean() + 0.5, 0, 1)
+        values[near] = np.maximum(values[near], LIVER_HU + share * (BLOOD_HU[kind] - LIVER_HU))
     values = ndimage.gaussian_filter(values, BLUR_MM / spacing[::-1])
     values += np.random.default_rng(seed).normal(0, NOISE_HU, values.shape)
     ct, liver = sitk.GetImageFromArray(values.astype(np.int16)), sitk.GetImageFromArray((depth > 0).astype(np.uint8))

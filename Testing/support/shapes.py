@@ -44,9 +44,15 @@ def grid(
 
 def voxel_centers(image: sitk.Image) -> np.ndarray:
     """RAS of all voxel centers, (N, 3), in the order of the flattened (K, J, I) array."""
-    size = image.GetSize()
-    k, j, i = np.meshgrid(*[np.arange(n) for n in reversed(size)], indexing="ij")
-    return frames.index_to_ras(image, np.stack([i.ravel(), j.ravel(), k.ravel()], axis=1))
+    return frames.index_to_ras(image, voxel_indices(image.GetSize()).reshape(-1, 3))
+
+
+def voxel_indices(size) -> np.ndarray:
+    """The indices I, J, K of all voxels of a grid of this size (I, J, K), as float64 (K, J, I, 3)."""
+    index = np.empty((*size[::-1], 3))
+    for axis, count in enumerate(size):
+        index[..., axis] = np.arange(count).reshape(-1, *[1] * axis)
+    return index
 
 
 def mask_of(level: Level, reference: sitk.Image) -> sitk.Image:
