@@ -29,11 +29,11 @@ from .core.lesions import LesionSegmentation, segment_lesion
 from .core.margin_uncertainty import MarginDistribution, MarginErrors, margin_distribution
 from .core.margins import MarginResult, in_doubt, measure_margin
 from .core.phantom import DigitalPatient, PhantomLesion, make_patient
-from .core.planning import plans_of, task_in
+from .core.planning import Request, Task, plans_of
 from .core.plans import Plan
 from .core.progress import ProgressCallback, silent, span
 from .core.report import LesionSection, render_report, write_report
-from .core.surveys import Survey
+from .core.surveys import Scan, Survey
 
 SCHEMA_VERSION = 1
 
@@ -203,12 +203,13 @@ def _plan(
 ) -> list[Plan]:
     progress(0.0, "ways from the skin")
     masks = [tumor.mask for tumor in tumors]
-    survey = Survey.of(patient.portal, liver, masks, obstacles=obstacles, reach_mm=device.shaft_length_mm)
+    request = Request(device)
+    survey = Survey.of(Scan(patient.portal, liver, obstacles), masks, request.longest_mm)
     plans: list[Plan] = []
     for number, (lesion, mask) in enumerate(zip(patient.lesions, masks, strict=True), start=1):
         part = span(progress, number / (len(masks) + 1), (number + 1) / (len(masks) + 1))
         part(0.0, f"probes for {lesion.name}")
-        plans.extend(plans_of(task_in(survey, mask, device=device), 0, part))
+        plans.extend(plans_of(Task.of(survey, mask, request), 0, part))
     return plans
 
 

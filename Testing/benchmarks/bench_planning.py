@@ -7,8 +7,9 @@ import time
 import numpy as np
 
 from NETAblationLib.core.devices import Device, load_catalogue
-from NETAblationLib.core.planning import plan_probes
+from NETAblationLib.core.planning import Request, plan_probes
 from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_signed_distance_mm, zone_surface
+from NETAblationLib.core.surveys import Scan
 from NETAblationLib.core.targets import Target
 from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere
 from support.trunk import LIVER, trunk
@@ -100,7 +101,7 @@ def main() -> None:
             start, cpu = time.perf_counter(), time.process_time()
             bounds = ""
             if method == "ours":
-                plan = plan_probes(image, tumor, liver, device=devices[device], margin_mm=margin_mm)
+                plan = plan_probes(Scan(image, liver), tumor, Request(devices[device], margin_mm))
                 probes = plan.probes
                 bounds = (
                     f"{plan.lower_bound_punctures}/{plan.lower_bound_parallel_punctures}/{plan.lower_bound_ablations}"

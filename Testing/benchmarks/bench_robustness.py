@@ -11,10 +11,11 @@ from benchmarks.bench_live import six_probes
 from NETAblationLib.core import access
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.path_checks import check_path
-from NETAblationLib.core.planning import plan_probes
+from NETAblationLib.core.planning import Request, plan_probes
 from NETAblationLib.core.probes import Ablation, Probe, zone_surface
 from NETAblationLib.core.robust_draws import Errors
 from NETAblationLib.core.robustness import plan_robustness, robust_placement
+from NETAblationLib.core.surveys import Scan
 from NETAblationLib.core.targets import Target
 from support.shapes import Level, ellipsoid, grid, mask_of, rotation, sphere
 from support.trunk import trunk
@@ -68,7 +69,7 @@ def main() -> None:
         tumor = mask_of(level, around)
         target = Target.of(tumor, liver, margin_mm)
         surroundings = access.survey(image, liver, tumor, {})
-        probes = plan_probes(image, tumor, liver, device=device, margin_mm=margin_mm).probes
+        probes = plan_probes(Scan(image, liver), tumor, Request(device, margin_mm)).probes
 
         def is_free(probe: Probe, surroundings: access.Surroundings = surroundings) -> bool:
             return check_path(surroundings, probe.entry_ras_mm, probe.tip_ras_mm, longest_mm=_SHAFT_MM).is_free

@@ -27,8 +27,10 @@ from NETAblationLib.core.errors import (
     InputError,
 )
 from NETAblationLib.core.margins import MAX_MARGIN_MM
-from NETAblationLib.core.planning import plan_alternatives, plan_probes
+from NETAblationLib.core.planning import Request, plan_alternatives, plan_probes
 from NETAblationLib.core.plans import Plan
+from NETAblationLib.core.progress import silent
+from NETAblationLib.core.surveys import Scan
 from NETAblationLib.core.targets import Target
 from support.shapes import (
     difference,
@@ -102,14 +104,16 @@ def inputs(lesion, obstacles=False, direction=None):
 def planned(lesion, device=MWA.id, margin_mm=5.0, obstacles=False, direction=None):
     """The plan for a lesion, made once for all tests."""
     image, tumor, liver, masks = inputs(lesion, obstacles, direction)
-    return plan_probes(image, tumor, liver, obstacles=masks, device=CATALOGUE[device], margin_mm=margin_mm)
+    return plan_probes(Scan(image, liver, masks), tumor, Request(CATALOGUE[device], margin_mm))
 
 
-def plan(lesion="15 mm", device=MWA, **options):
-    """A plan made anew, with some inputs replaced."""
-    image, tumor, liver, masks = inputs(lesion, False)
-    values = {"image": image, "tumor": tumor, "liver": liver, "obstacles": masks, "device": device, **options}
-    return plan_probes(**values)
+def plan(lesion="15 mm", device=MWA, *, tumor=None, progress=silent, **options):
+    """A plan made anew, with some inputs replaced: `options` are those of a scan and of a request."""
+    image, its_tumor, liver, masks = inputs(lesion, False)
+    of_scan = {"image": image, "liver": liver, "obstacles": masks}
+    of_scan |= {name: options.pop(name) for name in ("image", "liver", "obstacles") if name in options}
+    tumor = its_tumor if tumor is None else tumor
+    return plan_probes(Scan(**of_scan), tumor, Request(device, **options), progress)
 
 
 def zone_level(document):
@@ -451,7 +455,7 @@ def comparable(plan):
 def test_the_same_input_gives_the_same_plan():
     image, tumor, liver, masks = inputs("oblong", True)
     first = planned("oblong", RFA.id, 5.0, True)
-    second = plan_probes(image, tumor, liver, obstacles=masks, device=RFA)
+    second = plan_probes(Scan(image, liver, masks), tumor, Request(RFA))
     assert comparable(first) == comparable(second)
     assert first.input_hashes == second.input_hashes
 
@@ -460,13 +464,9 @@ def test_the_same_input_gives_the_same_plan():
 def test_the_plan_does_not_depend_on_how_images_are_stored(axis):
     image, tumor, liver, masks = inputs("15 mm", True)
     flip = [i == axis for i in range(3)]
-    flipped = plan_probes(
-        sitk.Flip(image, flip),
-        sitk.Flip(tumor, flip),
-        sitk.Flip(liver, flip),
-        obstacles={name: sitk.Flip(mask, flip) for name, mask in masks.items()},
-        device=MWA,
-    )
+    obstacles = {name: sitk.Flip(mask, flip) for name, mask in masks.items()}
+    scan = Scan(sitk.Flip(image, flip), sitk.Flip(liver, flip), obstacles)
+    flipped = plan_probes(scan, sitk.Flip(tumor, flip), Request(MWA))
     plain = planned("15 mm", obstacles=True)
     assert flipped.probe_count == plain.probe_count == 1
     for name in ("entry_ras_mm", "tip_ras_mm"):
@@ -481,7 +481,7 @@ def test_a_tumor_whose_middle_a_vessel_guards_is_reached_beside_it():
     tumor = mask_of(sphere(CENTER, 5.0), box(CENTER, 12, 1.0))
     place = np.array([2.0, 3.0, 3.0]) * 5.0 / np.sqrt(22.0) + CENTER
     vein = mask_of(sphere(place, 4.0), box(place, 8, 0.8))
-    found = plan_probes(image, tumor, liver, obstacles={"portal vein": vein}, device=MWA)
+    found = plan_probes(Scan(image, liver, {"portal vein": vein}), tumor, Request(MWA))
     assert found.probe_count == 1
     assert found.tumor_coverage_fraction == 1.0
     assert found.predicted_mam_mm >= 4.0
@@ -496,7 +496,7 @@ def test_the_plan_moves_with_the_patient():
     shift = np.array([130.0, -64.0, 1020.0])
     for part in (image, tumor, liver):
         part.SetOrigin((np.array(part.GetOrigin()) + frames.flip_lps_ras(shift)).tolist())
-    moved, plain = plan_probes(image, tumor, liver, obstacles=masks, device=MWA), planned("15 mm")
+    moved, plain = plan_probes(Scan(image, liver, masks), tumor, Request(MWA)), planned("15 mm")
     for name in ("entry_ras_mm", "tip_ras_mm"):
         found, expected = np.array(getattr(moved.probes[0], name)), np.array(getattr(plain.probes[0], name))
         assert found == pytest.approx(expected + shift, abs=0.05)
@@ -510,7 +510,7 @@ def test_a_patient_who_lies_turned_gets_as_good_a_plan():
     for part in (image, tumor, liver):
         part.SetOrigin((turn @ np.array(part.GetOrigin())).tolist())
         part.SetDirection((turn @ np.array(part.GetDirection()).reshape(3, 3)).ravel().tolist())
-    turned, plain = plan_probes(image, tumor, liver, device=MWA), planned("oblong")
+    turned, plain = plan_probes(Scan(image, liver), tumor, Request(MWA)), planned("oblong")
     assert turned.probe_count == plain.probe_count
     assert turned.target_volume_ml == pytest.approx(plain.target_volume_ml, rel=0.01)
     assert min(turned.target_coverage_fraction, plain.target_coverage_fraction) >= 0.99
@@ -735,6 +735,6 @@ def test_what_was_planned_before_a_cancellation_is_not_lost():
         if fraction > 0.4:
             raise Cancelled("enough")
 
-    made = plan_alternatives(image, tumor, liver, obstacles=masks, device=MWA, count=3, progress=stop)
+    made = plan_alternatives(Scan(image, liver, masks), tumor, Request(MWA), 3, stop)
     assert made[0].probes == planned("15 mm").probes
     assert any("planning was stopped" in text for text in made[0].limitations)

@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import EmptyMaskError, GeometryError, InputError
-from NETAblationLib.core.planning import plan_probes, plans_of, prepared, task_in
-from NETAblationLib.core.surveys import Survey
+from NETAblationLib.core.planning import Request, Task, plan_probes, plans_of, prepared
+from NETAblationLib.core.surveys import Scan, Survey
 from support.shapes import ellipsoid, grid, mask_of, sphere, voxel_centers
 
-MWA = load_catalogue()["emprint-mwa"]
+REQUEST = Request(load_catalogue()["emprint-mwa"])
 BODY, LIVER = ellipsoid((0, 0, 0), (75.0, 60.0, 80.0)), ellipsoid((8, 0, 0), (52.0, 44.0, 40.0))
 #: Deep, beneath the capsule, and one that lies half outside of the liver's mask.
 PLACES = ((10.3, 4.2, -1.7), (-20.0, 12.0, 14.0), (8.0, 44.0, 0.0))
@@ -43,14 +43,14 @@ def ball(place):
 @functools.cache
 def surveyed():
     image, liver, tumors, obstacles = images()
-    return Survey.of(image, liver, tumors, obstacles=obstacles, reach_mm=MWA.shaft_length_mm)
+    return Survey.of(Scan(image, liver, obstacles), tumors, REQUEST.longest_mm)
 
 
 @pytest.mark.parametrize("number", range(len(PLACES)))
 def test_one_survey_finds_for_each_tumor_what_its_own_would(number):
     image, liver, tumors, obstacles = images()
-    alone = prepared(image, tumors[number], liver, obstacles=obstacles, device=MWA)
-    shared = task_in(surveyed(), tumors[number], device=MWA)
+    alone = prepared(Scan(image, liver, obstacles), tumors[number], REQUEST)
+    shared = Task.of(surveyed(), tumors[number], REQUEST)
     for name in ("body", "tumor", "room_mm", "nearest", "known"):
         assert np.array_equal(getattr(shared.surroundings, name), getattr(alone.surroundings, name)), name
     is_other = shared.surroundings.liver != alone.surroundings.liver
@@ -65,8 +65,8 @@ def test_one_survey_finds_for_each_tumor_what_its_own_would(number):
 def test_plans_made_in_one_survey_are_those_made_alone():
     image, liver, tumors, obstacles = images()
     for tumor in tumors[:2]:
-        alone = plan_probes(image, tumor, liver, obstacles=obstacles, device=MWA)
-        (shared,) = plans_of(task_in(surveyed(), tumor, device=MWA), 0)
+        alone = plan_probes(Scan(image, liver, obstacles), tumor, REQUEST)
+        (shared,) = plans_of(Task.of(surveyed(), tumor, REQUEST), 0)
         assert shared.probes == alone.probes
         assert (shared.predicted_mam_mm, shared.limitations) == (alone.predicted_mam_mm, alone.limitations)
 
@@ -76,14 +76,10 @@ def test_plans_made_in_one_survey_are_those_made_alone():
 )
 def test_a_task_is_the_same_to_the_last_digit_however_images_are_stored(stored):
     image, liver, tumors, obstacles = images()
-    other = Survey.of(
-        stored(image),
-        stored(liver),
-        [stored(tumor) for tumor in tumors],
-        obstacles={"stomach": stored(*obstacles.values())},
-    )
-    plain = task_in(Survey.of(image, liver, tumors, obstacles=obstacles), tumors[1], device=MWA)
-    task = task_in(other, stored(tumors[1]), device=MWA)
+    scan = Scan(stored(image), stored(liver), {"stomach": stored(*obstacles.values())})
+    other = Survey.of(scan, [stored(tumor) for tumor in tumors])
+    plain = Task.of(Survey.of(Scan(image, liver, obstacles), tumors), tumors[1], REQUEST)
+    task = Task.of(other, stored(tumors[1]), REQUEST)
     for name in ("body", "liver", "tumor", "room_mm", "nearest", "lower_ras_mm"):
         assert np.array_equal(getattr(task.surroundings, name), getattr(plain.surroundings, name)), name
     assert np.array_equal(task.surroundings.skin.surface.points_ras_mm, plain.surroundings.skin.surface.points_ras_mm)
@@ -92,20 +88,20 @@ def test_a_task_is_the_same_to_the_last_digit_however_images_are_stored(stored):
 
 def test_a_survey_of_all_of_a_ct_serves_a_tumor_that_is_drawn_later():
     image, liver, tumors, obstacles = images()
-    whole = Survey.of(image, liver, obstacles=obstacles)
-    (later,) = plans_of(task_in(whole, tumors[0], device=MWA), 0)
-    assert later.probes == plans_of(task_in(surveyed(), tumors[0], device=MWA), 0)[0].probes
+    whole = Survey.of(Scan(image, liver, obstacles))
+    (later,) = plans_of(Task.of(whole, tumors[0], REQUEST), 0)
+    assert later.probes == plans_of(Task.of(surveyed(), tumors[0], REQUEST), 0)[0].probes
 
 
 def test_a_tumor_elsewhere_is_refused_and_the_others_can_still_be_planned_for():
     image, liver, tumors, obstacles = images()
     outside = tumor_at((8.0, -54.0, 0.0))
-    survey = Survey.of(image, liver, [tumors[0], outside], obstacles=obstacles, reach_mm=MWA.shaft_length_mm)
+    survey = Survey.of(Scan(image, liver, obstacles), [tumors[0], outside], REQUEST.longest_mm)
     with pytest.raises(GeometryError, match="outside the liver"):
-        task_in(survey, outside, device=MWA)
+        Task.of(survey, outside, REQUEST)
     assert np.array_equal(
-        task_in(survey, tumors[0], device=MWA).surroundings.liver,
-        Survey.of(image, liver, [tumors[0]], obstacles=obstacles, reach_mm=200.0).surroundings.liver,
+        Task.of(survey, tumors[0], REQUEST).surroundings.liver,
+        Survey.of(Scan(image, liver, obstacles), [tumors[0]], 200.0).surroundings.liver,
     )
 
 
@@ -121,19 +117,19 @@ def test_a_tumor_elsewhere_is_refused_and_the_others_can_still_be_planned_for():
 def test_what_the_survey_does_not_know_is_refused(tumor, error, message):
     image, liver, tumors, _ = images()
     with pytest.raises(error, match=message):
-        task_in(Survey.of(image, liver, tumors[:1], reach_mm=200.0), tumor, device=MWA)
+        Task.of(Survey.of(Scan(image, liver), tumors[:1], 200.0), tumor, REQUEST)
 
 
 def test_an_obstacle_that_contains_a_tumor_is_refused_for_that_tumor_only():
     image, liver, tumors, _ = images()
-    survey = Survey.of(image, liver, tumors, obstacles={"cyst": mask_of(sphere(PLACES[1], 12.0), liver)})
+    survey = Survey.of(Scan(image, liver, {"cyst": mask_of(sphere(PLACES[1], 12.0), liver)}), tumors)
     with pytest.raises(InputError, match=r"'cyst'.* contains"):
-        task_in(survey, tumors[1], device=MWA)
-    assert task_in(survey, tumors[0], device=MWA).surroundings.tumor.any()
+        Task.of(survey, tumors[1], REQUEST)
+    assert Task.of(survey, tumors[0], REQUEST).surroundings.tumor.any()
 
 
 @pytest.mark.parametrize("name", ["image", "tumor", "liver"])
 def test_an_obstacle_by_a_taken_name_is_refused(name):
     image, liver, tumors, obstacles = images()
     with pytest.raises(InputError, match="is taken"):
-        Survey.of(image, liver, tumors, obstacles={name: obstacles["stomach"]})
+        Survey.of(Scan(image, liver, {name: obstacles["stomach"]}), tumors)

@@ -591,7 +591,7 @@ def test_the_next_probe_is_asked_to_cover_what_was_left(treated, small_patient, 
     margin_steps.apply_margin(case, lesion_id, measured)
     assert next_probe.missing_for_next_probe(case, lesion_id) == ""
     request = next_probe.next_probe_request(case, lesion_id, device)
-    assert request.margin_mm == 0.0
+    assert request.asked.margin_mm == 0.0
     left = np.argwhere(sitk.GetArrayFromImage(request.tumor) > 0)[:, ::-1]
     result = measured.result
     left_ml = result.residual_tumor_volume_ml + result.residual_margin_volume_ml

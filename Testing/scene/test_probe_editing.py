@@ -408,4 +408,4 @@ def test_obstacles_of_the_request_are_structures_that_must_not_be_crossed(editin
     box = grid((10, 30, 0), (20, 40, 10), (2.0, 2.0, 2.0))
     for kind in ("portal_vein", "skin", "colon"):
         segmentations.add_segment(editing.case.before, sitk.Add(box, 1), kind, resample=True)
-    assert set(editing.request(DEVICE, 5.0).obstacles) == {"portal vein", "colon"}
+    assert set(editing.request(DEVICE, 5.0).scan.obstacles) == {"portal vein", "colon"}

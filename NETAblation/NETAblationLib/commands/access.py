@@ -57,24 +57,24 @@ def run_access(options: argparse.Namespace) -> None:
     longest_mm = shaft_mm or DEFAULT_SHAFT_MM
     with progress_bar("access", options) as progress:
         given = read_inputs(options)
-        image, tumor, liver = given.image, given.tumor, given.liver
+        scan, tumor = given.scan, given.tumor
         progress(0.2, "body, skin, obstacles")
         start = time.perf_counter()
         surroundings = access.survey(
-            image,
-            liver,
+            scan.image,
+            scan.liver,
             tumor,
-            given.obstacles,
-            no_go=given.no_go,
-            lobes=given.lobes,
-            least_liver_mm=options.least_liver_mm,
+            scan.obstacles,
+            no_go=scan.no_go,
+            lobes=scan.lobes,
+            least_liver_mm=scan.least_liver_mm,
             reach_mm=longest_mm,
         )
         surveyed = time.perf_counter()
         progress(0.9, "rating the skin")
         rating = rate_entries(surroundings, options.target, longest_mm=longest_mm, beyond_mm=options.beyond_mm or 0.0)
         rated = time.perf_counter()
-    masks = {"image": image, "tumor": tumor, "liver": liver, **given.obstacles, **given.no_go}
+    masks = {"image": scan.image, "tumor": tumor, "liver": scan.liver, **scan.obstacles, **scan.no_go}
     document = {
         "schema_version": 1,
         "device": device.id,
@@ -92,9 +92,9 @@ def run_access(options: argparse.Namespace) -> None:
 
         save_access_scene(
             options.scene,
-            image=image,
+            image=scan.image,
             tumor=tumor,
-            liver=liver,
+            liver=scan.liver,
             rating=rating,
             entries=rating.best(options.top),
             document=document,

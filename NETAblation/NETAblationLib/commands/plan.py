@@ -75,7 +75,7 @@ def add_plan(commands: Any) -> None:
 
 def run_plan(options: argparse.Namespace) -> None:
     """Probes for a tumor."""
-    from ..core.planning import plan_alternatives
+    from ..core.planning import Request, plan_alternatives
     from ..core.remainder import remaining_target
 
     locked_files = [path for path, _ in options.lock]
@@ -83,27 +83,18 @@ def run_plan(options: argparse.Namespace) -> None:
     if options.ablated_transform is not None and not options.ablated:
         raise InputError("--ablated-transform: belongs to zones of --ablated, which are missing")
     require_places([*input_files(options), *locked_files, *zones], (options.out, ()), (options.scene, SCENE_SUFFIXES))
-    device = device_of(options)
-    locked = [probe for path, numbers in options.lock for probe in _probes_of(path, numbers)]
+    request = Request(
+        device_of(options),
+        margin_mm=0.0 if options.ablated else options.margin_mm,  # what is left of a target holds its margin already
+        size_factor=options.size_factor,
+        locked=tuple(probe for path, numbers in options.lock for probe in _probes_of(path, numbers)),
+        is_robust=options.robust,
+    )
     with progress_bar("plan", options) as bar, cancelled_by_interrupt(bar) as progress:
         given = read_inputs(options)
         before = _ablated(options, given)
-        plans = plan_alternatives(
-            given.image,
-            given.tumor if before is None else remaining_target(before, given.tumor),
-            given.liver,
-            obstacles=given.obstacles,
-            no_go=given.no_go,
-            device=device,
-            margin_mm=options.margin_mm if before is None else 0.0,  # the remainder holds the margin already
-            size_factor=options.size_factor,
-            locked=locked,
-            lobes=given.lobes,
-            least_liver_mm=options.least_liver_mm,
-            is_robust=options.robust,
-            count=options.alternatives,
-            progress=progress,
-        )
+        goal = given.tumor if before is None else remaining_target(before, given.tumor)
+        plans = plan_alternatives(given.scan, goal, request, options.alternatives, progress)
     document, *others = [plan.to_dict() for plan in plans]
     document["limitations"] += _of_other_images(locked_files, document["input_hashes"])
     if before is not None:
@@ -112,7 +103,8 @@ def run_plan(options: argparse.Namespace) -> None:
     if options.scene is not None:
         from ..scene.case_files import save_plan_scene
 
-        save_plan_scene(options.scene, image=given.image, tumor=given.tumor, liver=given.liver, plan=plans[0])
+        scan = given.scan
+        save_plan_scene(options.scene, image=scan.image, tumor=given.tumor, liver=scan.liver, plan=plans[0])
     if options.quiet:
         return
     say(f"{_in_words(document)} -> {options.out}", *_bounds_in_words(document), *_robustness_in_words(document))
@@ -145,7 +137,8 @@ def _ablated(options: argparse.Namespace, given: PlanningInputs) -> MarginResult
 
     transform = None if options.ablated_transform is None else read_transform(options.ablated_transform)
     zone = united_mask([mask_of(path) for path in options.ablated], "ablated zone")
-    return measure_margin(given.tumor, zone, liver=given.liver, fixed_to_moving=transform, margin_mm=options.margin_mm)
+    liver = given.scan.liver
+    return measure_margin(given.tumor, zone, liver=liver, fixed_to_moving=transform, margin_mm=options.margin_mm)
 
 
 def _with_ablated(before: MarginResult, plan: Plan) -> dict[str, Any]:

@@ -17,18 +17,15 @@ if TYPE_CHECKING:
 
     from ..core.devices import Device
     from ..core.lobes import Lobes
+    from ..core.surveys import Scan
 
 
 @dataclass(frozen=True)
 class PlanningInputs:
-    """What was read: images and masks, lobes where they are known, and what is to be said about the obstacles."""
+    """What was read: the CT with liver and obstacles, the tumor, and what is to be said about the obstacles."""
 
-    image: sitk.Image
+    scan: Scan
     tumor: sitk.Image
-    liver: sitk.Image
-    obstacles: Mapping[str, sitk.Image]
-    no_go: Mapping[str, sitk.Image]
-    lobes: Lobes | None
     notes: tuple[str, ...]
 
 
@@ -110,12 +107,14 @@ def device_named(catalogue: Mapping[str, Device], name: str) -> Device:
 def read_inputs(options: argparse.Namespace) -> PlanningInputs:
     """Read all of it; raises InputError for an obstacle that is given twice."""
     from ..core.images import read_image
+    from ..core.surveys import Scan
 
     image = read_image(options.image, series=options.series)
     tumor, liver = mask_of(options.tumor), mask_of(options.liver)
     no_go = {name: mask_of(path) for name, path in options.no_go}
     obstacles, notes = _with_structures(options, {name: mask_of(path) for name, path in options.obstacle}, image)
-    return PlanningInputs(image, tumor, liver, obstacles, no_go, _lobes(options.lobes, obstacles), tuple(notes))
+    scan = Scan(image, liver, obstacles, no_go, _lobes(options.lobes, obstacles), options.least_liver_mm)
+    return PlanningInputs(scan, tumor, tuple(notes))
 
 
 def _with_structures(

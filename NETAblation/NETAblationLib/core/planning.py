@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,12 @@ import SimpleITK as sitk
 
 from . import access, plan_notes
 from .access import Surroundings
-from .access_rules import LIMITS
 from .aims import LEAST_MARGIN_SHARE, TARGET_SHARE, Aims, required_spheres
 from .coverage import PlanMeasure
 from .devices import Device
 from .drafts import Draft
 from .errors import Cancelled, InputError
 from .images import as_mask, image_hash
-from .lobes import Lobes
 from .margins import DEFAULT_MARGIN_MM, MAX_MARGIN_MM
 from .path_checks import BLOCKED, PathCheck, check_path
 from .placement import DEFAULT_SHAFT_MM, MOST_LINES, Preference, Search
@@ -37,7 +36,7 @@ from .plans import Plan
 from .probes import Probe
 from .progress import ProgressCallback, silent, span
 from .robustness import plan_robustness, robust_placement
-from .surveys import Survey
+from .surveys import Scan, Survey
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -51,99 +50,115 @@ BY_HAND = "placed by hand"
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a plan is asked for: the target, its surroundings, the device, and what was given.
+class Request:
+    """What a plan is asked for: a margin around the tumor, with probes of one device.
 
-    All plans of a task are measured by `measure`. `is_robust`: they are made robust, and say how robust they are.
+    Zones count as `size_factor` times as large as the device's source gives. `locked` probes are kept as they are,
+    whatever they cross, and others are placed beside them.
+
+    `is_robust`: probes that are not locked are shifted within free ways so that tumor and margin are covered more
+    surely (:func:`.robustness.robust_placement`), and the plan says how sure that is. Where the shifted probes reach
+    less than what is required, the others are kept.
+
+    Raises InputError for a margin, a factor or a device that cannot be planned for.
     """
 
-    target: Target
-    measure: PlanMeasure
-    surroundings: Surroundings
     device: Device
-    size_factor: float
-    obstacles: Mapping[str, sitk.Image]
-    locked: tuple[Probe, ...]
-    input_hashes: Mapping[str, str]
+    margin_mm: float = DEFAULT_MARGIN_MM
+    size_factor: float = 1.0
+    locked: tuple[Probe, ...] = ()
     is_robust: bool = False
+
+    def __post_init__(self) -> None:
+        """Check it, before any work."""
+        if not (np.isfinite(self.margin_mm) and 0 <= self.margin_mm <= MAX_MARGIN_MM):
+            raise InputError(f"margin: {self.margin_mm} mm is not from 0 to {MAX_MARGIN_MM:g} mm")
+        _ = self.sized_device.plannable_settings  # raises where there is none
+
+    @cached_property
+    def sized_device(self) -> Device:
+        """The device with its zones scaled."""
+        return self.device if self.size_factor == 1.0 else self.device.scaled(self.size_factor)
 
     @property
     def longest_mm(self) -> float:
         """Longest way of a probe in the body."""
         return self.device.shaft_length_mm or DEFAULT_SHAFT_MM
 
+
+@dataclass(frozen=True)
+class Task:
+    """A request for one tumor, with all that was found out before probes are placed: the target and its surroundings.
+
+    All plans of a task are measured by `measure`.
+    """
+
+    request: Request
+    target: Target
+    measure: PlanMeasure
+    surroundings: Surroundings
+    obstacles: Mapping[str, sitk.Image]
+    input_hashes: Mapping[str, str]
+
+    @classmethod
+    def of(cls, survey: Survey, tumor: sitk.Image, request: Request) -> Task:
+        """The task for one tumor, a mask, in a CT that may be looked into once for several.
+
+        Raises EmptyMaskError or GeometryError for a tumor that is empty or elsewhere, InputError for one that the
+        survey does not know or that an obstacle contains.
+        """
+        mask = survey.mask_of(tumor)
+        target = Target.of(mask, survey.liver, float(request.margin_mm))
+        return cls(
+            request=request,
+            target=target,
+            measure=PlanMeasure.of(target, survey.liver),
+            surroundings=survey.surroundings.about(mask),
+            obstacles=survey.obstacles,
+            input_hashes={**survey.input_hashes, "tumor": image_hash(as_mask(tumor, "tumor"))},
+        )
+
+    @property
+    def device(self) -> Device:
+        """The device with its zones as large as they count."""
+        return self.request.sized_device
+
+    @property
+    def locked(self) -> tuple[Probe, ...]:
+        """The probes that are kept."""
+        return self.request.locked
+
+    def with_device(self, device: Device, size_factor: float, locked: Sequence[Probe] = ()) -> Task:
+        """The same target and surroundings for another device, its size factor and locked probes."""
+        return replace(
+            self, request=replace(self.request, device=device, size_factor=size_factor, locked=tuple(locked))
+        )
+
     def check(self, probe: Probe) -> PathCheck:
         """How the path of a probe fares among the surroundings."""
-        return check_path(self.surroundings, probe.entry_ras_mm, probe.tip_ras_mm, longest_mm=self.longest_mm)
+        longest_mm = self.request.longest_mm
+        return check_path(self.surroundings, probe.entry_ras_mm, probe.tip_ras_mm, longest_mm=longest_mm)
 
 
-def plan_probes(
-    image: sitk.Image,
-    tumor: sitk.Image,
-    liver: sitk.Image,
-    *,
-    obstacles: Mapping[str, sitk.Image] | None = None,
-    no_go: Mapping[str, sitk.Image] | None = None,
-    device: Device,
-    margin_mm: float = DEFAULT_MARGIN_MM,
-    size_factor: float = 1.0,
-    locked: Sequence[Probe] = (),
-    lobes: Lobes | None = None,
-    least_liver_mm: float = LIMITS["least_liver"].number,
-    is_robust: bool = False,
-    progress: ProgressCallback = silent,
-) -> Plan:
-    """Place probes of a device until tumor and margin are covered.
+def prepared(scan: Scan, tumor: sitk.Image, request: Request) -> Task:
+    """The task for the only tumor of a CT; raises as :meth:`.Survey.of` and :meth:`Task.of` do."""
+    return Task.of(Survey.of(scan, [tumor], request.longest_mm), tumor, request)
 
-    `image` is the planning CT in HU with the skin in it; `tumor`, `liver` and `obstacles` (by
-    name) are masks in its frame, on grids of their own if need be, as are `no_go` areas of the skin. No probe
-    crosses an obstacle, bone or air, and each enters through the skin and ends in the liver. `locked` probes are
-    kept as they are, whatever they cross, and others are placed beside them. Zones count as `size_factor` times
-    as large as the device's source gives. `lobes` and `least_liver_mm` are those of :func:`.access.survey`.
 
-    `is_robust`: probes that are not locked are shifted within free ways so that tumor and margin are covered more
-    surely (:func:`.robustness.robust_placement`), and the plan says how sure that is. Where the shifted probes reach
-    less than what is required, the others are kept.
+def plan_probes(scan: Scan, tumor: sitk.Image, request: Request, progress: ProgressCallback = silent) -> Plan:
+    """Place probes until tumor and margin are covered.
+
+    No probe crosses an obstacle, bone or air, and each enters through the skin and ends in the liver.
 
     When the progress callback cancels, the best plan until then is returned, with that among its limitations, if
-    there is one already. Raises InputError for bad parameters or an image that is no CT, EmptyMaskError or
-    GeometryError for masks that are empty or elsewhere, and ComputationError, naming what is in
-    the way, where no probe can reach the tumor.
+    there is one already. Raises InputError for an image that is no CT, EmptyMaskError or GeometryError for masks
+    that are empty or elsewhere, and ComputationError, naming what is in the way, where no probe can reach the tumor.
     """
-    return plan_alternatives(
-        image,
-        tumor,
-        liver,
-        obstacles=obstacles,
-        no_go=no_go,
-        device=device,
-        margin_mm=margin_mm,
-        size_factor=size_factor,
-        locked=locked,
-        lobes=lobes,
-        least_liver_mm=least_liver_mm,
-        is_robust=is_robust,
-        count=0,
-        progress=progress,
-    )[0]
+    return plan_alternatives(scan, tumor, request, 0, progress)[0]
 
 
 def plan_alternatives(
-    image: sitk.Image,
-    tumor: sitk.Image,
-    liver: sitk.Image,
-    *,
-    obstacles: Mapping[str, sitk.Image] | None = None,
-    no_go: Mapping[str, sitk.Image] | None = None,
-    device: Device,
-    margin_mm: float = DEFAULT_MARGIN_MM,
-    size_factor: float = 1.0,
-    locked: Sequence[Probe] = (),
-    lobes: Lobes | None = None,
-    least_liver_mm: float = LIMITS["least_liver"].number,
-    is_robust: bool = False,
-    count: int,
-    progress: ProgressCallback = silent,
+    scan: Scan, tumor: sitk.Image, request: Request, count: int, progress: ProgressCallback = silent
 ) -> tuple[Plan, ...]:
     """The plan with the fewest punctures, then up to `count` others that are better than it in something.
 
@@ -153,21 +168,7 @@ def plan_alternatives(
     start = time.perf_counter()
     _require_count(count)
     progress(0.0, "target and ways from the skin")
-    task = prepared(
-        image,
-        tumor,
-        liver,
-        obstacles=obstacles,
-        no_go=no_go,
-        device=device,
-        margin_mm=margin_mm,
-        size_factor=size_factor,
-        locked=locked,
-        lobes=lobes,
-        least_liver_mm=least_liver_mm,
-        is_robust=is_robust,
-    )
-    return _plans(task, count, start, progress)
+    return _plans(prepared(scan, tumor, request), count, start, progress)
 
 
 def plans_of(task: Task, count: int, progress: ProgressCallback = silent) -> tuple[Plan, ...]:
@@ -216,84 +217,6 @@ def _plans(task: Task, count: int, start: float, progress: ProgressCallback) -> 
     return tuple(_with_reasons(plan, first) for plan in [first, *better])
 
 
-def prepared(
-    image: sitk.Image,
-    tumor: sitk.Image,
-    liver: sitk.Image,
-    *,
-    obstacles: Mapping[str, sitk.Image] | None = None,
-    no_go: Mapping[str, sitk.Image] | None = None,
-    device: Device,
-    margin_mm: float = DEFAULT_MARGIN_MM,
-    size_factor: float = 1.0,
-    locked: Sequence[Probe] = (),
-    lobes: Lobes | None = None,
-    least_liver_mm: float = LIMITS["least_liver"].number,
-    is_robust: bool = False,
-    reach_mm: float = 0.0,
-) -> Task:
-    """Check what a plan is asked for, and find target and surroundings; raises as :func:`plan_probes` does.
-
-    Surroundings are those within the length of the device, or within `reach_mm` where that is more.
-    """
-    sized = _checked(device, margin_mm, size_factor)
-    survey = Survey.of(
-        image,
-        liver,
-        [tumor],
-        obstacles=obstacles,
-        no_go=no_go,
-        lobes=lobes,
-        least_liver_mm=least_liver_mm,
-        reach_mm=max(sized.shaft_length_mm or DEFAULT_SHAFT_MM, reach_mm),
-    )
-    return task_in(
-        survey,
-        tumor,
-        device=device,
-        margin_mm=margin_mm,
-        size_factor=size_factor,
-        locked=locked,
-        is_robust=is_robust,
-    )
-
-
-def task_in(
-    survey: Survey,
-    tumor: sitk.Image,
-    *,
-    device: Device,
-    margin_mm: float = DEFAULT_MARGIN_MM,
-    size_factor: float = 1.0,
-    locked: Sequence[Probe] = (),
-    is_robust: bool = False,
-) -> Task:
-    """The task of :func:`prepared` for one of several tumors in a CT that has been looked into once for all of them."""
-    sized = _checked(device, margin_mm, size_factor)
-    mask = survey.mask_of(tumor)
-    target = Target.of(mask, survey.liver, float(margin_mm))
-    return Task(
-        target=target,
-        measure=PlanMeasure.of(target, survey.liver),
-        surroundings=survey.surroundings.about(mask),
-        device=sized,
-        size_factor=size_factor,
-        obstacles=survey.obstacles,
-        locked=tuple(locked),
-        input_hashes={**survey.input_hashes, "tumor": image_hash(as_mask(tumor, "tumor"))},
-        is_robust=is_robust,
-    )
-
-
-def _checked(device: Device, margin_mm: float, size_factor: float) -> Device:
-    """The device with its zones scaled; raises InputError for a margin or a factor that cannot be planned for."""
-    if not (np.isfinite(margin_mm) and 0 <= margin_mm <= MAX_MARGIN_MM):
-        raise InputError(f"margin: {margin_mm} mm is not from 0 to {MAX_MARGIN_MM:g} mm")
-    sized = device if size_factor == 1.0 else device.scaled(size_factor)
-    _ = sized.plannable_settings  # raises where there is none, before any work
-    return sized
-
-
 def _goes_on(progress: ProgressCallback, fraction: float, message: str) -> bool:
     """Report progress where there is something to lose: whether the work goes on."""
     try:
@@ -310,9 +233,9 @@ def _planned(task: Task, kind: Preference, start: float, progress: ProgressCallb
     is_cancelled = search.is_cancelled or not _goes_on(progress, 0.8, "measuring the plan")
     placed = tuple(replace(probe, device=task.device.id) for probe in draft.probes)
     plan = _measured(task, (*task.locked, *placed), kind, search, draft, start)
-    if task.is_robust and not is_cancelled:
+    if task.request.is_robust and not is_cancelled:
         is_cancelled = not _goes_on(progress, 0.85, "how robust it is")
-    if task.is_robust:
+    if task.request.is_robust:
         plan = _left_unshifted(plan) if is_cancelled else _made_robust(task, plan, kind, search, draft, start)
     return plan, is_cancelled
 
@@ -364,7 +287,7 @@ def _measured(
             return []
         most = MOST_LINES if len(draft.lines) >= MOST_LINES else None
         return plan_notes.preventions(
-            search.judge.missing(draft), task.surroundings, task.device, task.longest_mm, most
+            search.judge.missing(draft), task.surroundings, task.device, task.request.longest_mm, most
         )
 
     plan = _as_plan(task, probes, kind.value, start, locked_count=len(task.locked), more=more)
@@ -402,7 +325,7 @@ def _as_plan(
         *plan_notes.spacing_notes(probes, task.device),
         *plan_notes.reached_obstacles(probes, task.obstacles),
         *plan_notes.outside_liver(probes, surroundings),
-        *plan_notes.device_notes(probes, task.device, task.size_factor),
+        *plan_notes.device_notes(probes, task.device, task.request.size_factor),
     ]
     return Plan(
         device=task.device.id,
@@ -434,8 +357,8 @@ def _parameters(task: Task) -> dict[str, Any]:
         "dense_clearance_mm": access.DENSE_CLEARANCE_MM,
         "dense_clearance_source": "no published source; user-set",
         "least_liver_mm": task.surroundings.least_liver_mm,
-        "longest_way_mm": task.longest_mm,
-        "size_factor": task.size_factor,
+        "longest_way_mm": task.request.longest_mm,
+        "size_factor": task.request.size_factor,
         "target_share": TARGET_SHARE,
         "least_margin_share": LEAST_MARGIN_SHARE,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,25 @@ FloatArray = npt.NDArray[np.float64]
 
 #: A tumor may reach so much farther than those that were surveyed, in mm: one that is drawn a little larger. User-set.
 _SLACK_MM = 5.0
-
-
 #: Digits of mm to which the origin of an image is rounded once it has been flipped: less than its own rounding.
 _ORIGIN_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A planning CT in HU with the skin in it, and what was drawn in it.
+
+    `liver` and `obstacles` (by name) are masks in its frame, on grids of their own if need be, as are `no_go` areas
+    of the skin, where no probe may enter. `lobes` tell which ways cross from one to another. `least_liver_mm` is how
+    much liver a probe crosses before the tumor.
+    """
+
+    image: sitk.Image
+    liver: sitk.Image
+    obstacles: Mapping[str, sitk.Image] = field(default_factory=dict)
+    no_go: Mapping[str, sitk.Image] = field(default_factory=dict)
+    lobes: Lobes | None = None
+    least_liver_mm: float = LIMITS["least_liver"].number
 
 
 @dataclass(frozen=True)
@@ -42,19 +57,8 @@ class Survey:
     region_ras_mm: tuple[FloatArray, FloatArray] | None = None
 
     @classmethod
-    def of(
-        cls,
-        image: sitk.Image,
-        liver: sitk.Image,
-        tumors: Sequence[sitk.Image] = (),
-        *,
-        obstacles: Mapping[str, sitk.Image] | None = None,
-        no_go: Mapping[str, sitk.Image] | None = None,
-        lobes: Lobes | None = None,
-        least_liver_mm: float = LIMITS["least_liver"].number,
-        reach_mm: float | None = None,
-    ) -> Survey:
-        """Look into a CT, some seconds of work; the arguments are those of :func:`.planning.plan_probes`.
+    def of(cls, scan: Scan, tumors: Sequence[sitk.Image] = (), reach_mm: float | None = None) -> Survey:
+        """Look into a CT, some seconds of work.
 
         `tumors` are those that plans will be made for, as far as they are known: they count as liver also where its
         mask leaves them out. With `reach_mm` only what lies within that of one of them is looked into, which is
@@ -63,31 +67,31 @@ class Survey:
         Raises InputError for an image that is no CT or a name given twice, EmptyMaskError or GeometryError for masks
         that are empty or elsewhere.
         """
-        given = dict(obstacles or {})
-        require_3d_finite(image, "planning image")
+        require_3d_finite(scan.image, "planning image")
         for name in ("image", "tumor", "liver"):
-            if name in given:
+            if name in scan.obstacles:
                 raise InputError(f"obstacle '{name}': this name is taken; give it another")
         known = [_upright(as_mask(tumor, "tumor")) for tumor in tumors]
-        masks = {"liver": as_mask(liver, "liver")}
-        masks |= {name: as_mask(mask, f"obstacle '{name}'") for name, mask in given.items()}
+        masks = {"liver": as_mask(scan.liver, "liver")}
+        masks |= {name: as_mask(mask, f"obstacle '{name}'") for name, mask in scan.obstacles.items()}
         for name, mask in masks.items():
-            _require_frame(image, mask, name)
-        areas = {name: as_mask(mask, f"no-go area '{name}'") for name, mask in (no_go or {}).items()}
-        hashes = {name: image_hash(mask) for name, mask in {"image": image, **masks, **areas}.items()}
-        image, masks = _upright(image), {name: _upright(mask) for name, mask in masks.items()}
+            _require_frame(scan.image, mask, name)
+        areas = {name: as_mask(mask, f"no-go area '{name}'") for name, mask in scan.no_go.items()}
+        hashes = {name: image_hash(mask) for name, mask in {"image": scan.image, **masks, **areas}.items()}
+        image, masks = _upright(scan.image), {name: _upright(mask) for name, mask in masks.items()}
+        obstacles = {name: masks[name] for name in scan.obstacles}
         surroundings = access.survey_all(
             image,
             masks["liver"],
             known,
-            {name: masks[name] for name in given},
+            obstacles,
             no_go=areas,
-            lobes=lobes,
-            least_liver_mm=least_liver_mm,
+            lobes=scan.lobes,
+            least_liver_mm=scan.least_liver_mm,
             reach_mm=reach_mm,
         )
         region = None if reach_mm is None or not known else access.box_of(known, _SLACK_MM)
-        return cls(image, masks["liver"], {name: masks[name] for name in given}, surroundings, hashes, region)
+        return cls(image, masks["liver"], obstacles, surroundings, hashes, region)
 
     def mask_of(self, tumor: sitk.Image) -> sitk.Image:
         """A tumor as an upright mask of 0 and 1.

@@ -6,7 +6,7 @@ A request holds no node, so that it may be worked on in another thread while the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,12 +16,12 @@ from ..core.devices import Device
 from ..core.entries import SkinRating, rate_entries
 from ..core.errors import GeometryError, InputError
 from ..core.lobes import Lobes
-from ..core.planning import Task, plans_of, task_in
+from ..core.planning import Request, Task, plans_of
 from ..core.plans import Plan
 from ..core.probes import Probe
 from ..core.progress import ProgressCallback, silent
 from ..core.structures import catalogue
-from ..core.surveys import Survey
+from ..core.surveys import Scan, Survey
 from . import segmentations
 from .cases import CaseScene
 from .provenance import provenance_of
@@ -48,19 +48,15 @@ class _LastSurvey:
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """Images, masks, device and margin for the probes of one lesion; `tumors` are those of all lesions.
+    """What is `asked` for the probes of one lesion, with images and masks; `tumors` are those of all lesions.
 
     `content` tells what it was taken from (:func:`content_of`): while that is the same, what was prepared holds.
     """
 
-    image: sitk.Image
+    scan: Scan
     tumor: sitk.Image
     tumors: tuple[sitk.Image, ...]
-    liver: sitk.Image
-    obstacles: Mapping[str, sitk.Image]
-    device: Device
-    margin_mm: float
-    size_factor: float
+    asked: Request
     content: Mapping[str, str]
 
     @classmethod
@@ -80,15 +76,15 @@ class PlanRequest:
             if structure is not None and structure.is_obstacle and np.any(sitk.GetArrayViewFromImage(mask)):
                 name = structure.name
                 obstacles[name] = sitk.Or(mask, obstacles[name]) if name in obstacles else mask
-        content = content_of(case)
-        return cls(image, tumor, tumors, liver, obstacles, device, margin_mm, size_factor, content)
+        scan = Scan(image, liver, obstacles, lobes=_lobes(obstacles))
+        return cls(scan, tumor, tumors, Request(device, margin_mm, size_factor), content_of(case))
 
     def prepared(self, progress: ProgressCallback = silent) -> Task:
-        """Find target and surroundings, some seconds of work; raises as :func:`~..core.planning.task_in`."""
+        """Find target and surroundings, some seconds of work; raises as :meth:`~..core.planning.Task.of`."""
         progress(0.0, "ways from the skin")
         survey = self._survey()
         progress(0.8, "target")
-        task = task_in(survey, self.tumor, device=self.device, margin_mm=self.margin_mm, size_factor=self.size_factor)
+        task = Task.of(survey, self.tumor, self.asked)
         progress(1.0, "ready")
         return task
 
@@ -96,18 +92,18 @@ class PlanRequest:
         """What was found around the liver, once for as long as image, masks and tumors stay as they are."""
         if _LastSurvey.survey is None or _LastSurvey.content != self.content:
             tumors = [tumor for tumor in self.tumors if np.any(sitk.GetArrayViewFromImage(tumor))]
-            survey = Survey.of(self.image, self.liver, tumors, obstacles=self.obstacles, lobes=self._lobes())
-            _LastSurvey.content, _LastSurvey.survey = self.content, survey
+            _LastSurvey.content, _LastSurvey.survey = self.content, Survey.of(self.scan, tumors)
         return _LastSurvey.survey
 
-    def _lobes(self) -> Lobes | None:
-        gallbladder, cava = self.obstacles.get("gallbladder"), self.obstacles.get("inferior vena cava")
-        if gallbladder is None or cava is None:
-            return None
-        try:
-            return Lobes.of_landmarks(gallbladder, cava)
-        except GeometryError:
-            return None
+
+def _lobes(obstacles: Mapping[str, sitk.Image]) -> Lobes | None:
+    gallbladder, cava = obstacles.get("gallbladder"), obstacles.get("inferior vena cava")
+    if gallbladder is None or cava is None:
+        return None
+    try:
+        return Lobes.of_landmarks(gallbladder, cava)
+    except GeometryError:
+        return None
 
 
 def content_of(case: CaseScene) -> dict[str, str]:
@@ -121,12 +117,6 @@ def content_of(case: CaseScene) -> dict[str, str]:
     return content
 
 
-def task_for(task: Task, device: Device, size_factor: float, locked: Sequence[Probe] = ()) -> Task:
-    """The task with another device and locked probes, its target and surroundings the same."""
-    sized = device if size_factor == 1.0 else device.scaled(size_factor)
-    return replace(task, device=sized, size_factor=size_factor, locked=tuple(locked))
-
-
 def plan_and_alternatives(
     request: PlanRequest,
     task: Task | None,
@@ -137,10 +127,10 @@ def plan_and_alternatives(
     """The best plan and up to `count` others, and the task they were made for, prepared here where it is None."""
     if task is None:
         task = request.prepared(progress)
-    asked = task_for(task, request.device, request.size_factor, locked)
-    return asked, plans_of(asked, count, progress)
+    task = task.with_device(request.asked.device, request.asked.size_factor, locked)
+    return task, plans_of(task, count, progress)
 
 
 def rate_skin(task: Task, beyond_mm: float) -> SkinRating:
     """The skin as the entry to the tumor's center, the tip `beyond_mm` behind it."""
-    return rate_entries(task.surroundings, longest_mm=task.longest_mm, beyond_mm=max(beyond_mm, 0.0))
+    return rate_entries(task.surroundings, longest_mm=task.request.longest_mm, beyond_mm=max(beyond_mm, 0.0))

@@ -40,7 +40,7 @@ from .cases import CaseScene
 from .nodes import LESION
 from .placing import ProbePlacing
 from .plan_nodes import write_plan, zone_model
-from .plan_requests import PlanRequest, content_of, task_for
+from .plan_requests import PlanRequest, content_of
 from .probes import ABLATIONS, DEVICE, ENTRY_LABEL, KEPT, PATH_GRADE, TIP_LABEL
 from .provenance import Provenance, describe
 from .terminology import term
@@ -193,7 +193,7 @@ class ProbeEditing:
         """
         if dict(request.content) != content_of(self.case):
             raise InputError("image, liver, lesion or obstacles changed while the plan was prepared; prepare it again")
-        self._task = replace(task_for(task, request.device, request.size_factor))
+        self._task = task.with_device(request.asked.device, request.asked.size_factor)
         self._content = dict(request.content)
         self._measure_all()
         if self._probes:
@@ -615,7 +615,7 @@ class ProbeEditing:
     def _setting(self, device: str, setting: str) -> ZoneSetting:
         """A setting that can be planned, its zone as large as the task takes zones to be."""
         chosen = self._device(device)
-        factor = 1.0 if self._task is None else self._task.size_factor
+        factor = 1.0 if self._task is None else self._task.request.size_factor
         found = (chosen if factor == 1.0 else chosen.scaled(factor)).setting(setting)
         if not found.is_plannable:
             raise DeviceError(
