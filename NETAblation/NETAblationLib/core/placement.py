@@ -13,23 +13,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from . import access, covering
+from . import covering
 from .access import Surroundings
 from .aims import LEAST_MARGIN_SHARE, Aims, Judge, Verdict
+from .approach import Approach
 from .candidate_lines import Candidates, fewest_places
 from .devices import Device, ZoneSetting
 from .drafts import Draft, Line, Place, across, tip_mm
 from .errors import Cancelled, ComputationError
-from .path_checks import check_path
 from .polishing import polished
 from .probes import Probe, is_in_zone
 from .progress import ProgressCallback, span
+from .second_thread import ahead
 from .shafts import shaft_diameter_mm, touching_pairs
 from .targets import Target
 from .working_grids import WorkingGrid
@@ -42,13 +45,8 @@ _SHAFT_ROOM_MM, _PARTING_ROUNDS = 0.5, 4
 #: Longest way in the body where the device's shaft length is unknown, in mm. User-set.
 DEFAULT_SHAFT_MM = 200.0
 
-#: Directions that are tried, of how many one zone is tried, the least cost is found, and the cover. User-set.
-_DIRECTIONS, _SINGLE_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 500, 8, 30, 3
-#: Parts of the directions that are followed at once. User-set.
-_DIRECTION_PARTS = 10
-#: Where fewer directions than this are free to the tumor's middle, ways beside it are looked for: rings of so many
-#: lines, as shares of how far from a zone's middle its edge is. User-set.
-_FEW_DIRECTIONS, _RING_POINTS, _RING_SHARES = 8, 6, (0.25, 0.5)
+#: Of how many directions one zone is tried, the least cost is found, and the cover. User-set.
+_SINGLE_DIRECTIONS, _BOUNDED_DIRECTIONS, _COVERED_DIRECTIONS = 8, 30, 3
 #: How much smaller zones count while lines are chosen, in mm, one after the other. User-set.
 _LINE_RESERVES_MM = (-1.5, -0.5, 0.7)
 #: The same once lines of several directions are chosen, each time with what the last draft left out. User-set.
@@ -58,8 +56,6 @@ _FURTHER_RESERVES_MM = (0.7, 1.5)
 _PLACE_RESERVE_MM, _PLACE_ROUNDS = 0.1, 2
 #: Directions that may help the best one, and the cosine below which one is different enough. User-set.
 _HELPERS, _HELPING_COSINE = 4, 0.94
-#: A way longer by 100 mm, or at right angles to the axial plane, costs this share of a probe. User-set.
-_LENGTH_COST, _OBLIQUE_COST = 0.15, 0.10
 #: One in so many points is used to rank directions, to choose lines, and places on them. User-set.
 _COARSE_STEP, _LINE_STEP, _PLACE_STEP = 8, 4, 3
 #: Ablations on each line, in the mean, from which fewer places are looked for on all lines at once. User-set.
@@ -72,11 +68,11 @@ _ROUNDS, _EXTRA_POINTS = 5, 300
 #: chosen; a draft that is not enough loses lines that add less than this share. User-set.
 MOST_LINES, _TUMOR_WEIGHT, _IDLE_SHARE = 15, 3.0, 0.002
 #: Drafts of as many lines that are moved in vain before no more of them are tried. User-set.
-_TRIES = 2
+_TRIES = 3
 #: Rounds in which pockets between zones are closed, and of lines that were just chosen. User-set.
 _SEALING_ROUNDS, _LINE_SEALING_ROUNDS = 3, 8
 #: Lines that are left out, each for a trial, of some that are enough: one fewer may do when moved. User-set.
-_LINES_LEFT_OUT = 2
+_LINES_LEFT_OUT = 3
 #: Rounds in which a finished draft is moved for more margin, and how much more in mm is worth another. User-set.
 _MARGIN_ROUNDS, _MORE_MARGIN_MM = 3, 0.02
 #: Iterations in which lines that are enough when they are ablated all along are moved for depth. User-set.
@@ -88,9 +84,6 @@ _HOPELESS_SHARE, _NEAR_SHARE = 0.003, 0.0005
 _MORE_LINES = 1
 #: Spacing on which the volume of zones is counted while plans are compared, in mm. User-set.
 _VOLUME_MM = 2.5
-#: A direction whose path to the middle of the tumor is rated 0 instead of 1 costs this share of a probe, and of how
-#: many directions the paths are rated. User-set.
-_SAFETY_COST, _RATED_DIRECTIONS = 0.5, 60
 #: Settings among which ablations are chosen at once. User-set.
 _SETTINGS_AT_ONCE = 3
 
@@ -139,6 +132,7 @@ class Search:
         self.target = target
         self.surroundings = surroundings
         self.longest_mm = device.shaft_length_mm or DEFAULT_SHAFT_MM
+        self.approach = Approach(target, surroundings, self.longest_mm)
         self.settings = sorted(device.plannable_settings, key=_size)
         self.preference = preference
         least_share = 1.0 if preference is Preference.FULL_MARGIN else LEAST_MARGIN_SHARE
@@ -170,7 +164,7 @@ class Search:
 
     def _search(self, progress: ProgressCallback) -> None:
         progress(0.0, "free directions")
-        directions = self._free_directions()
+        directions = self.approach.directions(0.5 * self.settings[-1].short_axis_mm)
         progress(0.1, "one zone")
         if self._take_single(directions):
             return
@@ -239,51 +233,6 @@ class Search:
         tumor_ml = self.target.surface.volume_ml
         return inside * _VOLUME_MM**3 / 1000.0 - tumor_ml
 
-    def way_cost(self, direction: FloatArray, length_mm: float) -> float:
-        """What a way costs beside its puncture, as a share of a probe."""
-        oblique = float(np.arcsin(min(abs(direction[2]), 1.0))) / (0.5 * np.pi)
-        return _LENGTH_COST * length_mm / 100.0 + _OBLIQUE_COST * oblique
-
-    def _free_directions(self) -> FloatArray:
-        """Unit vectors (N, 3) from skin to tumor along which it can be reached, the best first."""
-        center = self.target.center_ras_mm
-        radius = 0.5 * float(np.ptp(self.target.surface.points_ras_mm, axis=0).min())
-        lines = np.array([[0.0, 0.0], [0.5 * radius, 0.0], [-0.5 * radius, 0.0]])
-        scored = self._scored_directions(lines)
-        if len(scored) < _FEW_DIRECTIONS:
-            # A vessel at the tumor, say, keeps probes from its middle: they may pass beside it.
-            reach = 0.5 * self.settings[-1].short_axis_mm
-            rings = [share * reach * _ring() for share in _RING_SHARES]
-            scored = self._scored_directions(np.concatenate([lines, *rings]))
-        if not scored:
-            raise access.explain_blocked(self.surroundings, center, self.longest_mm)
-        scored.sort(key=lambda entry: entry[0])
-        # Among those that are free alike, the safer ones first.
-        best = [(cost + _SAFETY_COST * (1.0 - self._safety(way)), way) for cost, way in scored[:_RATED_DIRECTIONS]]
-        best.sort(key=lambda entry: entry[0])
-        return np.array([direction for _, direction in [*best, *scored[_RATED_DIRECTIONS:]]])
-
-    def _scored_directions(self, beside_mm: FloatArray) -> list[tuple[float, FloatArray]]:
-        """Directions of which one of the lines `beside_mm` (L, 2) of the tumor's middle is free, each with its cost."""
-        scored = []
-        for some in np.array_split(access.directions(_DIRECTIONS), _DIRECTION_PARTS):
-            bases = self.target.center_ras_mm + np.array([beside_mm @ across(direction) for direction in some])
-            ways = access.follow(
-                self.surroundings,
-                bases.reshape(-1, 3),
-                np.repeat(some, len(beside_mm), axis=0),
-                np.array([0.0]),
-                self.longest_mm,
-            )
-            shape = len(some), len(beside_mm)
-            for direction, free, entry_mm in zip(
-                some, ways.is_free.reshape(shape), ways.entry_mm.reshape(shape), strict=True
-            ):
-                if free.any():
-                    cost = self.way_cost(direction, float(np.nanmin(entry_mm)))
-                    scored.append((cost - float(free.sum()), direction))
-        return scored
-
     def _take_single(self, directions: FloatArray) -> bool:
         """Whether one zone is enough: the smallest that gives all of the margin, if any does.
 
@@ -301,7 +250,7 @@ class Search:
                     if np.ptp(along) > setting.long_axis_mm or wide_mm > setting.short_axis_mm:
                         continue
                     away_mm = 0.5 * (setting.short_axis_mm - wide_mm) if is_beside else 0.0
-                    line = self._freed_beside(middle, direction, away_mm, setting.center_to_tip_mm)
+                    line = self.approach.freed_beside(middle, direction, away_mm, setting.center_to_tip_mm)
                     if line is None:
                         continue
                     draft = self._deepened(Draft((line,), (((0.0, setting),),)), must, iterations=15)
@@ -314,41 +263,31 @@ class Search:
                 return self.best.verdict.is_enough
         return False
 
-    def _freed_beside(self, middle: FloatArray, direction: FloatArray, away_mm: float, at_mm: float) -> Line | None:
-        """A line through a point, or up to so far beside it, that is free with its tip `at_mm` ahead; else None."""
-        beside = np.concatenate([part * away_mm * _ring() for part in (0.5, 1.0)]) if away_mm > 0 else np.zeros((1, 2))
-        for base in middle + beside @ across(direction):
-            line = self._freed(Line(base, direction, 0.0), at_mm)
-            if line is not None:
-                return line
-        return None
-
     def _ranked(self, directions: FloatArray, progress: ProgressCallback) -> list[FloatArray]:
         """The best directions, those first whose cover may cost least."""
+        tried = directions[:_BOUNDED_DIRECTIONS]
         found = []
-        for number, direction in enumerate(directions[:_BOUNDED_DIRECTIONS]):
-            progress(number / _BOUNDED_DIRECTIONS, "covering the target")
-            candidates = self._candidates(direction, 0.0, _COARSE_STEP)
-            if candidates is not None:
-                coarse = self.aims.thinned(_COARSE_STEP)
-                cost = covering.least_cost(candidates.line_covers, coarse.price, candidates.line_cost)
-                found.append((cost + _SAFETY_COST * (1.0 - self._safety(direction)), direction))
+        with closing(ahead(self._least_cost, tried, threads=2)) as costs:
+            for number, (direction, cost) in enumerate(zip(tried, costs, strict=True)):
+                progress(number / len(tried), "covering the target")
+                if cost is not None:
+                    found.append((cost, direction))
         if not found:
-            raise access.explain_blocked(self.surroundings, self.target.center_ras_mm, self.longest_mm)
+            raise self.approach.blocked()
         if self.preference is Preference.SAFEST:
             # As good a way as there is, whatever it takes.
-            safe = [self._safety(direction) for _, direction in found]
+            safe = [self.approach.safety(direction) for _, direction in found]
             return [found[n][1] for n in np.argsort(-np.array(safe), kind="stable")]
         return [direction for _, direction in sorted(found, key=lambda entry: entry[0])]
 
-    def _safety(self, direction: FloatArray) -> float:
-        """How good the path through the middle of the tumor is in a direction, by the soft rules, 0 to 1."""
-        center = self.target.center_ras_mm
-        line = self._freed(Line(center, direction, 0.0), 0.0)
-        if line is None:
-            return 0.0
-        entry = center - line.entry_mm * direction
-        return check_path(self.surroundings, entry, center, longest_mm=self.longest_mm).score
+    def _least_cost(self, direction: FloatArray) -> float | None:
+        """What probes along a direction cost at the least; None where there is no way."""
+        candidates = self._candidates(direction, 0.0, _COARSE_STEP)
+        if candidates is None:
+            return None
+        coarse = self.aims.thinned(_COARSE_STEP)
+        cost = covering.least_cost(candidates.line_covers, coarse.price, candidates.line_cost)
+        return cost + self.approach.risk_cost(direction)
 
     def _candidates(self, direction: FloatArray, reserve_mm: float, step: int) -> Candidates | None:
         return Candidates.along(
@@ -358,24 +297,30 @@ class Search:
             self.settings[-1],
             reserve_mm,
             self.longest_mm,
-            self.way_cost,
+            self.approach.way_cost,
         )
 
     def _take_fewest(self, ranked: Sequence[FloatArray], progress: ProgressCallback) -> None:
         """The fewest parallel lines that can be moved so that they are enough."""
-        for number, reserve_mm in enumerate(_LINE_RESERVES_MM):
-            for other, direction in enumerate(ranked[:_COVERED_DIRECTIONS]):
-                done = (number * _COVERED_DIRECTIONS + other) / (len(_LINE_RESERVES_MM) * _COVERED_DIRECTIONS)
-                progress(done, "fewest probes")
+        directions = ranked[:_COVERED_DIRECTIONS]
+        cases = list(product(_LINE_RESERVES_MM, directions))
+        with closing(ahead(self._fewest_lines, cases)) as covers:
+            for number, lines in enumerate(covers, start=1):
+                progress((number - 1) / len(cases), "fewest probes")
                 if self.tries[MOST_LINES + 1] >= _TRIES:
                     return
-                candidates = self._candidates(direction, reserve_mm, _LINE_STEP)
-                if candidates is not None:
-                    self._try_lines(candidates.fewest(self.aims.thinned(_LINE_STEP).price))
-            is_enough = self.best is not None and self.best.verdict.is_enough
-            if is_enough and self.preference is not Preference.LEAST_LIVER:
-                # With zones that count as smaller there are no fewer lines; with larger ones perhaps.
-                return
+                self._try_lines(lines)
+                is_enough = self.best is not None and self.best.verdict.is_enough
+                is_last = number % len(directions) == 0
+                if is_last and is_enough and self.preference is not Preference.LEAST_LIVER:
+                    # With zones that count as smaller there are no fewer lines; with larger ones perhaps.
+                    return
+
+    def _fewest_lines(self, case: tuple[float, FloatArray]) -> Draft:
+        """The fewest parallel lines, for a reserve in mm and a direction, each ablated all along; maybe none."""
+        reserve_mm, direction = case
+        candidates = self._candidates(direction, reserve_mm, _LINE_STEP)
+        return Draft() if candidates is None else candidates.fewest(self.aims.thinned(_LINE_STEP).price)
 
     def _try_lines(self, full: Draft) -> None:
         """Move lines, ablated all along, until they are enough, then choose places on them."""
@@ -518,7 +463,7 @@ class Search:
         left = list(range(len(lines)))
         for part in (1.0, 0.6, 0.3):
             moved = [self._moved(draft, aim, number, part) for number in left]
-            freed = self._all_freed([line for line, _ in moved], [tip_mm(row) for _, row in moved])
+            freed = self.approach.all_freed([line for line, _ in moved], [tip_mm(row) for _, row in moved])
             for number, line, (_, row) in zip(left, freed, moved, strict=True):
                 if line is not None:
                     lines[number], places[number] = line, row
@@ -544,20 +489,6 @@ class Search:
             for (place, setting), (other, _) in zip(draft.places[number], aim.places[number], strict=True)
         )
         return moved, row
-
-    def _freed(self, line: Line, at_mm: float) -> Line | None:
-        """The line with its entry found anew, or None where it is not free with its tip there."""
-        return self._all_freed([line], [at_mm])[0]
-
-    def _all_freed(self, lines: Sequence[Line], at_mm: Sequence[float]) -> list[Line | None]:
-        """As :meth:`_freed` for several lines, each with its tip so far ahead of its base point."""
-        directions = np.array([line.direction for line in lines])
-        tips = np.array([line.base_ras_mm for line in lines]) + np.array(at_mm)[:, None] * directions
-        ways = access.follow(self.surroundings, tips, directions, np.array([0.0]), self.longest_mm)
-        return [
-            replace(line, entry_mm=float(entry) - at) if is_free else None
-            for line, at, is_free, entry in zip(lines, at_mm, ways.is_free[:, 0], ways.entry_mm, strict=True)
-        ]
 
     def _economical(self, draft: Draft) -> Draft:
         """Take ablations away, make them smaller, and move them for depth, where nothing that is required is lost."""
@@ -627,7 +558,7 @@ class Search:
         for number, m in self.judge.least_alone(zones):
             left = [place for k, place in rows[number].items() if k != m]
             can_go = sum(len(row) for row in rows) > 1
-            can_go &= not left or self._freed(draft.lines[number], tip_mm(left)) is not None
+            can_go &= not left or self.approach.freed(draft.lines[number], tip_mm(left)) is not None
             if can_go and is_kept(self.judge.verdict_of(count > zones[number][m])):
                 del rows[number][m]
                 count -= zones[number][m]
@@ -646,17 +577,11 @@ class Search:
             for setting in self.settings[: self.settings.index(used)]:
                 trial = draft.with_places(number, [*row[:m], (place, setting), *row[m + 1 :]])
                 (zone,) = self.judge.zones_on(draft.lines[number], [(place, setting)])
-                freed = self._freed(trial.lines[number], tip_mm(trial.places[number]))
+                freed = self.approach.freed(trial.lines[number], tip_mm(trial.places[number]))
                 if freed is not None and is_kept(self.judge.verdict_of(rest | zone)):
                     draft, zones[number][m] = trial, zone
                     break
         return draft
-
-
-def _ring() -> FloatArray:
-    """Points (N, 2) on a circle of radius 1."""
-    angle = 2.0 * np.pi * np.arange(_RING_POINTS) / _RING_POINTS
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _size(setting: ZoneSetting) -> float:

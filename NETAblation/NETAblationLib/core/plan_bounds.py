@@ -16,6 +16,7 @@ set cover, Chvatal, Math Oper Res 1979;4:233).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,8 @@ _OUTLINE_POINTS, _SHADOW_POINTS = 72, 32
 #: Points of a shadow at most, and those added at once, as far apart as this share of a disc's radius; nodes of the
 #: search for the fewest. User-set.
 _MOST_SHADOW_POINTS, _MORE_POINTS, _MORE_APART, _NODES = 140, 12, 0.2, 2_000
+#: Times that points are added without more discs being needed. User-set.
+_ROUNDS_IN_VAIN = 6
 #: Moves of discs that cover some of the points, until they cover all, and how much of their radius they use. User-set.
 _DISC_MOVES, _DISC_ROOM = 60, 0.998
 #: Discs that all others are compared with first. User-set.
@@ -95,18 +98,35 @@ def least_needed(
     by_volume = _least(needed_share * volume_ml / largest_ml)
     if at_most == 1:
         return Bounds(1, 1, max(1, by_volume))
+    shadow = must_ras_mm @ across(direction).T
+    with ThreadPoolExecutor(1) as second_thread:
+        discs = second_thread.submit(_fewest_discs, shadow, 0.5 * widest_mm, at_most)
+        punctures, ablations = _in_any_direction(
+            must_ras_mm, target_ras_mm, needed_share, 0.5 * widest_mm, 0.5 * longest_mm, spheres
+        )
+        return Bounds(punctures, max(punctures, discs.result()), max(ablations, by_volume))
+
+
+def _in_any_direction(
+    must_ras_mm: FloatArray,
+    target_ras_mm: FloatArray,
+    needed_share: float,
+    radius_mm: float,
+    half_length_mm: float,
+    spheres: Sequence[Sphere],
+) -> tuple[int, int]:
+    """The least number of tubes of a radius, and of zones of that radius and half a length."""
     points = _spread(must_ras_mm, _POINTS)
-    of_must = _least(1.0 / _largest_share(points, 0.5 * widest_mm, 1.0, is_tube=True))
+    of_must = _least(1.0 / _largest_share(points, radius_mm, 1.0, is_tube=True))
     volume = target_ras_mm[:: max(1, len(target_ras_mm) // _VOLUME_POINTS)]
     volume = volume - 0.5 * (volume.min(axis=0) + volume.max(axis=0))
-    of_volume = _least(needed_share / _largest_share(volume, 0.5 * widest_mm, needed_share, is_tube=True))
-    of_spheres = [_least(sphere.share / _share_in_tube(sphere.radius_mm, 0.5 * widest_mm)) for sphere in spheres]
-    punctures = max(of_must, of_volume, *of_spheres)
-    parallel = max(punctures, _fewest_discs(must_ras_mm @ across(direction).T, 0.5 * widest_mm, at_most))
-    reach = 0.5 * max(widest_mm, longest_mm)
+    of_volume = _least(needed_share / _largest_share(volume, radius_mm, needed_share, is_tube=True))
+    of_spheres = [_least(sphere.share / _share_in_tube(sphere.radius_mm, radius_mm)) for sphere in spheres]
+    tubes = max(of_must, of_volume, *of_spheres)
+    reach = max(radius_mm, half_length_mm)
     by_balls = _least(1.0 / _largest_share(points, reach, 1.0, is_tube=False))
     by_caps = [_least(sphere.share / _share_in_ball(sphere.radius_mm, reach)) for sphere in spheres]
-    return Bounds(punctures, parallel, max(punctures, by_balls, by_volume, *by_caps))
+    return tubes, max(tubes, by_balls, *by_caps)
 
 
 def _least(number: float) -> int:
@@ -151,7 +171,7 @@ def _fewest_discs(points: FloatArray, radius_mm: float, at_most: int) -> int:
     The fewest are found for some of the points, to which those are added that they leave out.
     """
     points = points - 0.5 * (points.min(axis=0) + points.max(axis=0))
-    chosen, fewest = np.concatenate([_outline(points), _spread(points, _SHADOW_POINTS)]), 1
+    chosen, fewest, in_vain = np.concatenate([_outline(points), _spread(points, _SHADOW_POINTS)]), 1, 0
     while True:
         centers, covers = _largest_discs(chosen, radius_mm)
         found = optimize.milp(
@@ -161,9 +181,10 @@ def _fewest_discs(points: FloatArray, radius_mm: float, at_most: int) -> int:
             bounds=optimize.Bounds(0.0, 1.0),
             options={"node_limit": _NODES},
         )
-        if found.mip_dual_bound is not None:
-            fewest = max(fewest, _least(found.mip_dual_bound - 1e-6))
-        if found.x is None or fewest >= at_most or len(chosen) >= _MOST_SHADOW_POINTS:
+        proved = 0 if found.mip_dual_bound is None else _least(found.mip_dual_bound - 1e-6)
+        fewest, in_vain = (proved, 0) if proved > fewest else (fewest, in_vain + 1)
+        is_end = len(chosen) >= _MOST_SHADOW_POINTS or in_vain >= _ROUNDS_IN_VAIN
+        if found.x is None or fewest >= at_most or is_end:
             return min(fewest, max(at_most, 1))
         used = centers[found.x > 0.5]
         if len(used) <= fewest and _can_cover(points, used, radius_mm):

@@ -1,21 +1,21 @@
 """Shift and tilt the lines of a draft, and move the places along them, until the worst point lies as deep as can be.
 
 The depth of a point in the zones is known to first order with its derivatives, so that many lines and
-places move at once by a quasi-Newton method (BFGS: the one in scipy that calls no threaded BLAS, whose threads cost
-more than these small problems); lines are pushed off obstacles meanwhile.
+places move at once by a quasi-Newton method (:mod:`.descent`); lines are pushed off obstacles meanwhile.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
 from .access import Surroundings
+from .descent import descended
 from .drafts import Draft, Line, across, tip_mm
 from .shafts import closest_distances_mm, closest_places
 
 FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
 
 #: How far a line may shift and a place move freely, in mm, and a line tilt, in mm at the lever; the price of each
 #: mm2 beyond. User-set.
@@ -31,8 +31,13 @@ _EXTRA_ROOM_MM, _ROOM_PRICE, _ROOM_STEP_MM = 0.5, 0.3, 2.0
 #: How much the room may change over 1 mm: a distance by 1 along each axis of the grid between whose nodes it is linear.
 _ROOM_SLOPE = 3.0**0.5
 #: Points deeper than this in the zones of several lines take no part, in mm; and the zones that a point lies deepest
-#: in at the start, among which the deepest one is looked for. User-set.
+#: in at the start, among which the deepest one is looked for: a power of 2. User-set.
 _DEEP_MM, _ZONES_AT_POINT = 4.0, 4
+#: What some steps together have to gain, about in mm, for more of them. User-set.
+_LEAST_GAIN = 0.003
+#: Depths in scales beyond which a point is as bad as can be, and what its exponential has beside it, so that single
+#: precision holds both.
+_MOST_SCALES, _NO_POWER = np.float32(80.0), 1e-37
 #: Shafts nearer to each other than this are pushed apart, in mm, at this price for each mm. User-set.
 _APART_MM, _APART_PRICE = 4.0, 0.3
 
@@ -73,6 +78,8 @@ class _Polish:
         self.place = np.array([place for place, _ in rows]) - self.pivot_mm[self.line_of]
         self.long = 0.5 * np.array([setting.long_axis_mm for _, setting in rows])
         self.short = 0.5 * np.array([setting.short_axis_mm for _, setting in rows])
+        self.first_zones = np.flatnonzero(np.diff(self.line_of, prepend=-1))
+        self.inverse_squares = np.stack([self.long, self.short]).astype(np.float32) ** -2
         self.scale_mm = scale_mm
         self._take_points(every_point - self.middle, len(must))
         # One line alone gains nothing from a tilt, and would come to lie anywhere.
@@ -108,16 +115,16 @@ class _Polish:
         left = np.flatnonzero(depth.min(axis=0) > -_DEEP_MM)
         if self.count > 1 and (left < must_count).any():
             points, depth, must_count = points[left], depth[:, left], int((left < must_count).sum())
-        self.points = np.ascontiguousarray(points.T)
         self.must_count = must_count
         kept = min(_ZONES_AT_POINT, len(depth))
-        self.zones = (
+        zones = (
             np.argpartition(depth, kept - 1, axis=0)[:kept]
             if kept < len(depth)
             else np.tile(np.arange(kept)[:, None], len(points))
         )
+        self.zones = zones[np.arange(_ZONES_AT_POINT) % kept]  # some twice where there are fewer
         self.on_line = self.line_of[self.zones] * len(points) + np.arange(len(points))
-        self.single = self.points.astype(np.float32)
+        self.single = np.ascontiguousarray(points.T, dtype=np.float32)
         self.squared = (self.single**2).sum(axis=0)
         least = np.minimum(self.long, self.short)
         self.of_zones = tuple(
@@ -125,9 +132,7 @@ class _Polish:
         )
 
     def run(self, iterations: int) -> Draft:
-        start = np.zeros(len(self.free_mm))
-        found = optimize.minimize(self.loss, start, jac=True, method="BFGS", options={"maxiter": iterations})
-        return self.moved(found.x)
+        return self.moved(descended(self.loss, np.zeros(len(self.free_mm)), iterations, _LEAST_GAIN))
 
     def lines(self, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Base points (L, 3), directions (L, 3) and the lengths (L,) that these had before they were made 1."""
@@ -172,26 +177,30 @@ class _Polish:
     def _short(
         self, base: FloatArray, direction: FloatArray, place: FloatArray
     ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """The price of depth missing, with its derivatives by base points, directions and places."""
         zone = self._deepest(base, direction, place)
-        line = self.line_of[zone]
-        x, y, z = self.points
-        (p, q, r), (u, v, w) = base.T.take(line, axis=1), direction.T.take(line, axis=1)
-        x, y, z = x - p, y - q, z - r
-        along = x * u + y * v + z * w
-        off = np.sqrt(np.maximum(x * x + y * y + z * z - along * along, 1e-12))
-        depth, by_axial, by_off = _near_distance(along - place[zone], off, self.long[zone], self.short[zone])
+        of_zone = np.concatenate([base.T.take(self.line_of, axis=1), direction.T.take(self.line_of, axis=1), [place]])
+        at_point = of_zone.astype(np.float32).take(zone, axis=1)
+        offset = self.single - at_point[:3]
+        along = np.einsum("xn,xn->n", offset, at_point[3:6])
+        off_squared = np.einsum("xn,xn->n", offset, offset)
+        off_squared -= along * along
+        np.maximum(off_squared, 0.0, out=off_squared)
+        by_long, by_short = self.inverse_squares.take(zone, axis=1)
+        depth, by_axial, by_off = _near_distance(along - at_point[6], off_squared, by_long, by_short)
         price, by_depth = self._priced(depth)
         # How each distance changes with its line, of which the terms that are alike on a line are taken after the sums.
         on_axial = by_depth * by_axial
-        across_share = by_depth * by_off / off
+        across_share = by_depth * by_off
         axial_share = on_axial - across_share * along
-        sums = [axial_share, across_share, across_share * along * along]
-        sums += [share * part for share in (across_share, axial_share) for part in (x, y, z)]
-        of_line = np.array([np.bincount(line, weights=values, minlength=self.count) for values in sums])
-        by_base = -of_line[0, :, None] * direction - of_line[3:6].T
-        by_direction = of_line[6:9].T + of_line[2, :, None] * direction
-        by_place = np.bincount(zone, weights=-on_axial, minlength=len(place)).astype(np.float64)
-        return price, by_base, by_direction, by_place
+        shares = [axial_share, across_share, across_share * along * along, on_axial]
+        shares += [*(across_share * offset), *(axial_share * offset)]
+        count = len(place)
+        sums = np.array([np.bincount(zone, weights=share, minlength=count) for share in shares])
+        of_line = np.add.reduceat(sums, self.first_zones, axis=1)
+        by_base = -of_line[0, :, None] * direction - of_line[4:7].T
+        by_direction = of_line[7:10].T + of_line[2, :, None] * direction
+        return price, by_base, by_direction, -sums[3]
 
     def _deepest(self, base: FloatArray, direction: FloatArray, place: FloatArray) -> npt.NDArray[np.int64]:
         """The zone (N,) that each point lies deepest in, of those that it may lie in. In single precision."""
@@ -211,27 +220,26 @@ class _Polish:
         np.sqrt(np.maximum(level, 0.0, out=level), out=level)
         level -= 1.0
         level *= least
-        best, zone = level[0], self.zones[0].copy()
-        for other, its_zone in zip(level[1:], self.zones[1:], strict=True):
-            is_deeper = other < best
-            np.copyto(best, other, where=is_deeper)
-            np.copyto(zone, its_zone, where=is_deeper)
-        return zone
+        zone = self.zones
+        while len(level) > 1:
+            first, second = np.split(level, 2)
+            zone = np.where(second < first, *np.split(zone, 2)[::-1])
+            level = np.minimum(first, second)
+        return zone[0]
 
-    def _priced(self, depth: FloatArray) -> tuple[float, FloatArray]:
+    def _priced(self, depth: Float32Array) -> tuple[float, Float32Array]:
         """The price of depths (N,), in which the worst counts most, and its derivative."""
-        total, by_depth = 0.0, np.zeros(len(depth))
+        total, by_depth = 0.0, np.zeros(len(depth), dtype=np.float32)
         for part, share in ((slice(0, self.must_count), 1.0), (slice(self.must_count, None), _EDGE_PRICE)):
-            scaled = depth[part] / self.scale_mm
-            if not len(scaled):
+            if not len(depth[part]):
                 continue
-            worst = scaled.max()
-            power = np.exp(scaled - worst)
-            small = np.exp(-np.abs(scaled))
-            softened = np.maximum(scaled, 0.0) + np.log1p(small)
-            total += share * self.scale_mm * (worst + np.log(power.mean()) + 2.0 * softened.mean())
-            rising = np.where(scaled > 0.0, 1.0, small) / (1.0 + small)
-            by_depth[part] = share * (power / power.sum() + 2.0 * rising / len(scaled))
+            scaled = np.minimum(depth[part] / np.float32(self.scale_mm), _MOST_SCALES)
+            power = np.exp(scaled)
+            sum_power = float(power.sum(dtype=np.float64)) + _NO_POWER
+            above = power + np.float32(1.0)
+            mean_soft = float(np.log(above).mean(dtype=np.float64))
+            total += share * self.scale_mm * (np.log(sum_power / len(scaled)) + 2.0 * mean_soft)
+            by_depth[part] = power * (np.float32(share / sum_power) + np.float32(2.0 * share / len(scaled)) / above)
         return float(total), by_depth
 
     def _crowded(
@@ -298,15 +306,21 @@ class _Polish:
 
 
 def _near_distance(
-    axial: FloatArray, beside: FloatArray, a: FloatArray, b: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """As :func:`~.probes.near_distance_mm` without its floor, with the derivatives by both distances."""
-    of_long, of_short = axial / a, beside / b
-    level = np.maximum(np.sqrt(of_long * of_long + of_short * of_short), 1e-3)
-    by_long, by_short = of_long / a, of_short / b
-    steep = np.maximum(np.sqrt(by_long * by_long + by_short * by_short), 1e-9)
-    depth = (level - 1.0) * level / steep
-    by_level, by_steep = (2.0 * level - 1.0) / (steep * level), -depth / (steep * steep)
-    by_axial = by_long * (by_level + by_steep / (a * a))
-    by_beside = by_short * (by_level + by_steep / (b * b))
-    return depth, by_axial, by_beside
+    axial: Float32Array, off_squared: Float32Array, by_long: Float32Array, by_short: Float32Array
+) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """As :func:`~.probes.near_distance_mm` without its floor, of distances along a probe and squares of those beside.
+
+    `by_long` and `by_short` are one over the squares of the half axes. Also the derivative by the distance along the
+    probe, and that by the distance beside it as a share of this distance.
+    """
+    of_long, of_short = axial * axial * by_long, off_squared * by_short
+    level: Float32Array = np.maximum(np.sqrt(of_long + of_short), np.float32(1e-3))
+    of_long *= by_long
+    of_short *= by_short
+    steep_squared = np.maximum(of_long + of_short, np.float32(1e-12))
+    steep: Float32Array = np.sqrt(steep_squared)
+    depth: Float32Array = (level - np.float32(1.0)) * level / steep
+    by_level, by_steep = np.divide(level + level - np.float32(1.0), steep * level), np.divide(depth, steep_squared)
+    by_axial = axial * by_long * (by_level - by_steep * by_long)
+    by_off = by_short * (by_level - by_steep * by_short)
+    return depth, by_axial, by_off
