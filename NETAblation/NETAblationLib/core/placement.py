@@ -68,11 +68,11 @@ _ROUNDS, _EXTRA_POINTS = 5, 300
 #: chosen; a draft that is not enough loses lines that add less than this share. User-set.
 MOST_LINES, _TUMOR_WEIGHT, _IDLE_SHARE = 15, 3.0, 0.002
 #: Drafts of as many lines that are moved in vain before no more of them are tried. User-set.
-_TRIES = 3
+_TRIES = 4
 #: Rounds in which pockets between zones are closed, and of lines that were just chosen. User-set.
 _SEALING_ROUNDS, _LINE_SEALING_ROUNDS = 3, 8
 #: Lines that are left out, each for a trial, of some that are enough: one fewer may do when moved. User-set.
-_LINES_LEFT_OUT = 3
+_LINES_LEFT_OUT = 4
 #: Rounds in which a finished draft is moved for more margin, and how much more in mm is worth another. User-set.
 _MARGIN_ROUNDS, _MORE_MARGIN_MM = 3, 0.02
 #: Iterations in which lines that are enough when they are ablated all along are moved for depth. User-set.
