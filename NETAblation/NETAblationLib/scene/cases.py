@@ -26,7 +26,7 @@ from ..core.plans import Plan
 from ..core.probes import zone_surface
 from ..core.surfaces import mask_surface
 from ..core.zone_union import touching_zones
-from . import documents, nodes, points, probes, segmentations, storage, surfaces, transforms, volumes
+from . import cameras, documents, nodes, points, probes, segmentations, storage, surfaces, transforms, volumes
 from .case_images import adopted_image, image_of, sampling_grid
 from .lesion_nodes import LesionNodes, members_by_lesion
 from .nodes import LESION
@@ -306,7 +306,7 @@ class CaseScene:
     # Anatomy and lesions
 
     def replace_liver(self, liver: sitk.Image) -> None:
-        """Add the liver before ablation, or put another mask in its place."""
+        """Add the liver before ablation, or put another mask in its place; the first is brought into the 3D views."""
         surface = mask_surface(liver, "liver")
         content = segmentations.segment_hash(self.before, self._replace_of_kind(self.before, liver, "liver"))
         if self.liver_model is None:
@@ -317,6 +317,7 @@ class CaseScene:
                 color=term("liver").color,
                 opacity=_LIVER_OPACITY,
             )
+            cameras.look_at(surface.points_ras_mm)
         else:
             surfaces.update_surface(self.liver_model, surface)
             renew(self.liver_model, content)
