@@ -23,7 +23,8 @@ from NETAblationLib.scene.case_pictures import lesion_pictures
 from NETAblationLib.scene.case_report import write_case_report
 from NETAblationLib.scene.case_steps import case_steps
 from NETAblationLib.scene.cases import CaseScene
-from NETAblationLib.scene.offscreen import can_render
+from NETAblationLib.scene.offscreen import can_render, png_of
+from NETAblationLib.scene.view_windows import slice_view
 from support import shapes
 
 CENTER = np.array([4.0, -6.0, 8.0])
@@ -249,6 +250,21 @@ def test_results_are_replaced_not_doubled(case, plan, margin, motion, masks):
     case.replace_margin("one", margin)
     assert slicer.mrmlScene.GetNumberOfNodes() == before
     assert states(case)["margin"] == "done"
+
+
+@pytest.mark.skipif(not can_render(), reason="no off-screen OpenGL")
+def test_the_slices_cut_the_zone_that_is_planned(scene, masks, plan):
+    """As a line in the slices, at once: without a probe having been moved."""
+    case = CaseScene.create(masks["image"], image=masks["image"])
+    case.add_lesion("one", masks["tumor"])
+    case.replace_plan("one", plan)
+    (ablation,) = plan.probes[0].ablations
+    model = case.lesions["one"].planned_zone
+    with slice_view((300, 300)) as view:
+        view.look_at(case.volume, np.array(ablation.center_ras_mm), np.diag([-1.0, 1.0, 1.0]), 80.0)
+        shown = png_of(view.window)
+        model.GetDisplayNode().SetVisibility2D(False)
+        assert png_of(view.window) != shown
 
 
 def test_a_new_fusion_makes_margins_stale_and_no_plan(case, motion):

@@ -494,6 +494,7 @@ class CaseScene:
             color=term("planned_zone").color,
             opacity=PLANNED_ZONE_OPACITY,
         )
+        surfaces.show_cut(zone)
         self.own(lesion_id, exact, *lines, zone)
 
     def replace_margin(self, lesion_id: str, result: MarginResult, shares_zone_with: Sequence[str] = ()) -> None:

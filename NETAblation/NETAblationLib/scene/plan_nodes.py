@@ -9,13 +9,10 @@ from typing import Any
 from ..core.planning import BY_HAND, Task, plan_by_hand
 from ..core.plans import Plan
 from ..core.probes import Probe
-from . import documents, nodes
+from . import documents, nodes, surfaces
 from .cases import PLANNED_ZONE_OPACITY, CaseScene
 from .provenance import Provenance, describe, is_stale, mark_stale
 from .terminology import term
-
-#: Thickness of the zones' cut in the slices, in pixels. User-set.
-_CUT_PIXELS = 2
 
 
 def zone_model(case: CaseScene, lesion_id: str) -> Any:
@@ -28,11 +25,8 @@ def zone_model(case: CaseScene, lesion_id: str) -> Any:
         display.SetColor(term("planned_zone").color)
         display.SetOpacity(PLANNED_ZONE_OPACITY)
         display.SetBackfaceCulling(False)
+        surfaces.show_cut(model)
         case.own(lesion_id, model)
-    display = model.GetDisplayNode()
-    if not display.GetVisibility2D():
-        display.SetVisibility2D(True)
-        display.SetSliceIntersectionThickness(_CUT_PIXELS)
     return model
 
 

@@ -45,6 +45,9 @@ _DIFFERENCE_ENDS, _DIFFERENCE_STEPS = ((0.13, 0.30, 0.70), (0.70, 0.10, 0.15)), 
 _CONTOUR_RADII_MM = (0.45, 0.22)
 _THICK = "thick line"
 
+#: Thickness of a surface's cut in the slices, in pixels. User-set.
+_CUT_PIXELS = 2
+
 #: Covers lie this far above the surface, so that they are not lost in it. User-set.
 _COVER_OFFSET_MM = 0.2
 
@@ -75,6 +78,13 @@ def add_surface(
     for scalar_name, values in (point_scalars or {}).items():
         _add_point_array(data, scalar_name, np.asarray(values), name)
     return _add_model(data, name, provenance, color, opacity)
+
+
+def show_cut(node: Any) -> None:
+    """Show where the slices cut a surface, as a line."""
+    display = node.GetDisplayNode()
+    display.SetVisibility2D(True)
+    display.SetSliceIntersectionThickness(_CUT_PIXELS)
 
 
 def update_surface(node: Any, surface: Surface) -> None:
