@@ -46,12 +46,12 @@ def test_derivatives_are_those_of_differences(wall_mm):
     polish = _Polish(draft, 15 * random.normal(size=(200, 3)), 20 * random.normal(size=(80, 3)), Open(wall_mm), 0.7)
     values = random.normal(size=len(polish.free_mm))
     slope = polish.loss(values)[1]
-    step = 2e-3  # the price is summed up in single precision
+    step = 8e-3  # below a few thousandths the single precision of the price shows
     differences = [
         (polish.loss(values + step * unit)[0] - polish.loss(values - step * unit)[0]) / (2 * step)
         for unit in np.eye(len(values))
     ]
-    assert slope == pytest.approx(differences, abs=4e-3)  # of room: one-sided differences
+    assert slope == pytest.approx(differences, abs=1e-3)  # of room: one-sided differences
 
 
 @pytest.mark.parametrize("size_mm", [0.3, 2.0, 6.0])

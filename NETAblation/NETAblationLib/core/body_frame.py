@@ -116,7 +116,7 @@ def _tight_axes(points: Points, starts: Sequence[Matrix]) -> Matrix:
     """The axes along which the box around points (N, 3) is smallest, as found from some others."""
 
     def size(turn: Points) -> float:
-        return float(np.log(_box_size(points, _turned(turn))))
+        return float(np.log(_box_size(points, Rotation.from_rotvec(turn).as_matrix())))
 
     found = []
     for start in starts:
@@ -124,19 +124,8 @@ def _tight_axes(points: Points, starts: Sequence[Matrix]) -> Matrix:
             first = (Rotation.from_matrix(start) * Rotation.from_rotvec(turn)).as_rotvec()
             simplex = first + np.vstack([np.zeros(3), 0.1 * np.eye(3)])
             found.append(fmin(size, first, initial_simplex=simplex, xtol=1e-3, ftol=1e-4, disp=False))
-    return _turned(min(found, key=size))
-
-
-def _turned(turn: Points) -> Matrix:
-    """The matrix of a rotation about a vector (3,) by its length in radians (Rodrigues): in less time than scipy's."""
-    x, y, z = turn.tolist()
-    angle = float(np.sqrt(x * x + y * y + z * z))
-    if angle < 1e-12:
-        return np.eye(3)
-    by_sine, by_cosine = np.sin(angle) / angle, (1.0 - np.cos(angle)) / (angle * angle)
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    matrix: Matrix = np.eye(3) + by_sine * skew + by_cosine * (skew @ skew)
-    return matrix
+    axes: Matrix = Rotation.from_rotvec(min(found, key=size)).as_matrix()
+    return axes
 
 
 def _grid_axes(image: sitk.Image) -> Matrix:
