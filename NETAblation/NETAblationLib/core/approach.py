@@ -12,7 +12,7 @@ from . import access
 from .access import Surroundings
 from .drafts import Line, across
 from .errors import NothingFoundError
-from .path_checks import check_path
+from .path_checks import measure_paths
 from .targets import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,18 +42,23 @@ class Approach:
         oblique = float(np.arcsin(min(abs(direction[2]), 1.0))) / (0.5 * np.pi)
         return _LENGTH_COST * length_mm / 100.0 + _OBLIQUE_COST * oblique
 
-    def safety(self, direction: FloatArray) -> float:
-        """How good the path through the middle of the tumor is in a direction, by the soft rules, 0 to 1."""
+    def safety(self, directions: FloatArray) -> FloatArray:
+        """How good the paths to the middle of the tumor are in directions (N, 3), by the soft rules, (N,) 0 to 1."""
         center = self.target.center_ras_mm
-        line = self.freed(Line(center, direction, 0.0), 0.0)
-        if line is None:
-            return 0.0
-        entry = center - line.entry_mm * direction
-        return check_path(self.surroundings, entry, center, longest_mm=self.longest_mm).score
+        lines = self.all_freed([Line(center, direction, 0.0) for direction in directions], [0.0] * len(directions))
+        way_mm = np.array([0.0 if line is None else line.entry_mm for line in lines])
+        found = np.flatnonzero(way_mm)
+        score = np.zeros(len(directions))
+        if len(found):
+            entries = center - way_mm[found, None] * directions[found]
+            tips = np.broadcast_to(center, entries.shape)
+            paths = measure_paths(self.surroundings, entries, tips, longest_mm=self.longest_mm)
+            score[found] = paths.score(self.longest_mm, self.surroundings.least_liver_mm)
+        return score
 
-    def risk_cost(self, direction: FloatArray) -> float:
-        """What the path through the middle of the tumor costs for what is near to it, as a share of a probe."""
-        return _SAFETY_COST * (1.0 - self.safety(direction))
+    def risk_cost(self, directions: FloatArray) -> FloatArray:
+        """What the paths through the middle of the tumor cost for what is near to them, as shares of a probe; (N,)."""
+        return _SAFETY_COST * (1.0 - self.safety(directions))
 
     def directions(self, edge_mm: float) -> FloatArray:
         """Unit vectors (N, 3) from skin to tumor along which it can be reached, the best first.
@@ -72,7 +77,9 @@ class Approach:
             raise self.blocked()
         scored.sort(key=lambda entry: entry[0])
         # Among those that are free alike, the safer ones first.
-        best = [(cost + self.risk_cost(way), way) for cost, way in scored[:_RATED_DIRECTIONS]]
+        rated = scored[:_RATED_DIRECTIONS]
+        risks = self.risk_cost(np.array([way for _, way in rated]))
+        best = [(cost + risk, way) for (cost, way), risk in zip(rated, risks, strict=True)]
         best.sort(key=lambda entry: entry[0])
         return np.array([direction for _, direction in [*best, *scored[_RATED_DIRECTIONS:]]])
 
@@ -84,7 +91,7 @@ class Approach:
         """Directions of which one of the lines `beside_mm` (L, 2) of the tumor's middle is free, each with its cost."""
         scored = []
         for some in np.array_split(access.directions(_DIRECTIONS), _DIRECTION_PARTS):
-            bases = self.target.center_ras_mm + np.array([beside_mm @ across(direction) for direction in some])
+            bases = self.target.center_ras_mm + beside_mm @ across(some)
             ways = access.follow(
                 self.surroundings,
                 bases.reshape(-1, 3),

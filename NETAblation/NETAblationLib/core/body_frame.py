@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
-from scipy.optimize import fmin
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
@@ -40,9 +39,9 @@ _ROUND_RATIO, _FLAT_RATIO = 1.05, 1.25
 _EMPTY_DEGREES, _MOST_EMPTY_DEGREES = 100.0, 12.0
 #: A box of its own around what was measured is smaller than those along world and voxels by this. User-set.
 _TIGHTER = 0.97
-#: Turns from which the smallest box is looked for, in radians, and the share of it that is full where it is the
-#: field of view, and not a round one or the body's. User-set.
-_TRIED_TURN, _SOLID_SHARE = 0.45, 0.88
+#: Turns from which the smallest box is looked for, the first of its steps and one too small to be taken, in radians,
+#: and the share of it that is full where it is the field of view, and not a round one or the body's. User-set.
+_TRIED_TURN, _FIRST_TURN, _LAST_TURN, _SOLID_SHARE = 0.45, 0.1, 5e-4, 0.88
 #: No frame is so wrong that the body is turned in it by this, in degrees. User-set.
 _MOST_DEGREES = 88.0
 #: Farther than this from the axes of world and voxels, in degrees, the skin's are taken. User-set.
@@ -109,23 +108,36 @@ def body_axes(image: sitk.Image) -> Matrix:
 
 def _box_size(points: Points, axes: Matrix) -> float:
     """The volume of the box along some axes around points (N, 3), in mm3."""
-    return float(np.prod(np.ptp(points @ axes, axis=0) + _STEP_MM))
+    return float(_box_sizes(points, axes))
+
+
+def _box_sizes(points: Points, axes: FloatArray) -> FloatArray:
+    """As `_box_size` for each of several axes (..., 3, 3)."""
+    return np.asarray(np.prod(np.ptp(points @ axes, axis=-2) + _STEP_MM, axis=-1))
 
 
 def _tight_axes(points: Points, starts: Sequence[Matrix]) -> Matrix:
-    """The axes along which the box around points (N, 3) is smallest, as found from some others."""
+    """The axes along which the box around points (N, 3) is smallest, as found from some others.
 
-    def size(turn: Points) -> float:
-        return float(np.log(_box_size(points, Rotation.from_rotvec(turn).as_matrix())))
-
-    found = []
-    for start in starts:
-        for turn in np.vstack([np.zeros(3), _TRIED_TURN * np.eye(3), -_TRIED_TURN * np.eye(3)]):
-            first = (Rotation.from_matrix(start) * Rotation.from_rotvec(turn)).as_rotvec()
-            simplex = first + np.vstack([np.zeros(3), 0.1 * np.eye(3)])
-            found.append(fmin(size, first, initial_simplex=simplex, xtol=1e-3, ftol=1e-4, disp=False))
-    axes: Matrix = Rotation.from_rotvec(min(found, key=size)).as_matrix()
-    return axes
+    From each start the best of small turns is taken as long as one helps, then of smaller ones; all at once, as no
+    single search is worth the calls that it takes.
+    """
+    turns = np.vstack([np.zeros(3), _TRIED_TURN * np.eye(3), -_TRIED_TURN * np.eye(3)])
+    axes = np.concatenate([start @ Rotation.from_rotvec(turns).as_matrix() for start in starts])
+    around = np.array(list(product((-1.0, 0.0, 1.0), repeat=3)))
+    sizes = _box_sizes(points, axes)
+    step = _FIRST_TURN
+    while step > _LAST_TURN:
+        tried = axes[:, None] @ Rotation.from_rotvec(step * around).as_matrix()
+        found = _box_sizes(points, tried)
+        best = found.argmin(axis=1)
+        helps = found[np.arange(len(axes)), best] < sizes
+        axes[helps] = tried[helps, best[helps]]
+        sizes[helps] = found[helps, best[helps]]
+        if not helps.any():
+            step *= 0.5
+    tightest: Matrix = axes[sizes.argmin()]
+    return tightest
 
 
 def _grid_axes(image: sitk.Image) -> Matrix:

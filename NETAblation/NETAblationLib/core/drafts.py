@@ -71,8 +71,8 @@ def tip_mm(row: Sequence[Place]) -> float:
 
 
 def across(direction: FloatArray) -> FloatArray:
-    """Two unit vectors (2, 3) at right angles to a unit vector (3,) and to each other."""
-    helper = np.eye(3)[int(np.abs(direction).argmin())]
+    """Two unit vectors (..., 2, 3) at right angles to a unit vector (..., 3) and to each other."""
+    helper = np.eye(3)[np.abs(direction).argmin(axis=-1)]
     first = np.cross(direction, helper)
-    first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(direction, first)])
+    first /= np.linalg.norm(first, axis=-1, keepdims=True)
+    return np.stack([first, np.cross(direction, first)], axis=-2)

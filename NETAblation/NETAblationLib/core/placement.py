@@ -276,8 +276,8 @@ class Search:
             raise self.approach.blocked()
         if self.preference is Preference.SAFEST:
             # As good a way as there is, whatever it takes.
-            safe = [self.approach.safety(direction) for _, direction in found]
-            return [found[n][1] for n in np.argsort(-np.array(safe), kind="stable")]
+            safe = self.approach.safety(np.array([direction for _, direction in found]))
+            return [found[n][1] for n in np.argsort(-safe, kind="stable")]
         return [direction for _, direction in sorted(found, key=lambda entry: entry[0])]
 
     def _least_cost(self, direction: FloatArray) -> float | None:
@@ -287,7 +287,7 @@ class Search:
             return None
         coarse = self.aims.thinned(_COARSE_STEP)
         cost = covering.least_cost(candidates.line_covers, coarse.price, candidates.line_cost)
-        return cost + self.approach.risk_cost(direction)
+        return cost + float(self.approach.risk_cost(direction[None])[0])
 
     def _candidates(self, direction: FloatArray, reserve_mm: float, step: int) -> Candidates | None:
         return Candidates.along(
