@@ -222,9 +222,9 @@ class _Polish:
         level *= least
         zone = self.zones
         while len(level) > 1:
-            first, second = np.split(level, 2)
-            zone = np.where(second < first, *np.split(zone, 2)[::-1])
-            level = np.minimum(first, second)
+            half = len(level) // 2
+            zone = np.where(level[half:] < level[:half], zone[half:], zone[:half])
+            level = np.minimum(level[:half], level[half:])
         return zone[0]
 
     def _priced(self, depth: Float32Array) -> tuple[float, Float32Array]:
