@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from scipy import ndimage
 from NETAblationLib.core import frames
 from NETAblationLib.core.fusion import FusionResult, fuse
 from NETAblationLib.core.images import read_image
+from NETAblationLib.core.liver import segment_liver
 from NETAblationLib.core.working_grids import WorkingGrid
 from support.datasets import dataset
 from support.fusion_pairs import FusionPair, PairOptions, make_pair, phantom_pair, real_anatomy
@@ -187,10 +188,11 @@ def _mask_around(case: FusionPair) -> sitk.Image:
 
 
 def _breathing() -> None:
-    """Two phases of one patient's breathing, without masks: how far the dome of the liver is off before and after.
+    """Two phases of one patient's breathing: how far the dome of the liver is off before and after.
 
-    The dome is the border between lung and what lies below it, looked for along each line in the box of
-    the right lung's base: its height in the fixed image against that in the moving one, carried over.
+    Without masks, and with the livers that are found without a click. The dome is the border between lung and what
+    lies below it, looked for along each line in the box of the right lung's base: its height in the fixed image,
+    carried over, against that in the moving one.
     """
     try:
         folder = dataset("plm-4dct")
@@ -198,27 +200,44 @@ def _breathing() -> None:
         print(f"plm-4dct: skipped ({absent})")
         return
     fixed, moving = (read_image(folder / f"{name}.nii.gz") for name in ("t0", "t5"))
-    result, seconds, cpu_seconds, _ = _measured(lambda: fuse(fixed, moving))
-    stages = {"as it is": sitk.Transform(3, sitk.sitkIdentity), "rigid part alone": result.rigid}
-    stages["ours, standard"] = result.transform
-    carried = {name: sitk.Resample(moving, fixed, t, sitk.sitkLinear, -1000.0) for name, t in stages.items()}
-    dome = _dome(fixed)
-    for name, image in carried.items():
-        gap = np.abs(_dome(image) - dome)
-        gap = gap[np.isfinite(gap)]
+    dome, moving_dome = _dome(fixed), _dome(moving)
+    livers = {f"{side}_liver": segment_liver(image).mask for side, image in (("fixed", fixed), ("moving", moving))}
+    stages = {"as it is": sitk.Transform(3, sitk.sitkIdentity)}
+    for name, masks in (("no masks", {}), ("livers as found", livers)):
+        result, seconds, cpu_seconds, _ = _measured(lambda masks=masks: fuse(fixed, moving, **masks))
+        stages |= {f"rigid part, {name}": result.rigid, f"ours, {name}": result.transform}
         print(
-            f"{'plm-4dct':<22} {name:<22} dome of the liver off by {gap.mean():.1f} mm (mean), {np.median(gap):.1f} "
+            f"{'plm-4dct':<22} {name:<22} {result.verdict}, estimated {result.estimated_error_mm:.1f} mm, J min "
+            f"{result.field_jacobian_min:.2f}; {seconds:.0f} s, {cpu_seconds:.0f} CPU s"
+        )
+    for name, transform in stages.items():
+        gap = _dome_gap_mm(fixed, dome, moving, moving_dome, transform)
+        print(
+            f"{'plm-4dct':<22} {name:<27} dome of the liver off by {gap.mean():.1f} mm (mean), {np.median(gap):.1f} "
             f"(median), {np.percentile(gap, 95):.1f} (95 %)"
         )
-    print(
-        f"{'plm-4dct':<22} {result.verdict}, estimated {result.estimated_error_mm:.1f} mm, J min "
-        f"{result.field_jacobian_min:.2f}; {seconds:.0f} s, {cpu_seconds:.0f} CPU s"
-    )
-    _write_overlays(fixed, tuple(carried.values()), dome)
+    _write_overlays(fixed, moving, stages, dome)
 
 
-def _write_overlays(fixed: sitk.Image, carried: Sequence[sitk.Image], dome: np.ndarray) -> None:
+def _dome_gap_mm(
+    fixed: sitk.Image, dome: np.ndarray, moving: sitk.Image, moving_dome: np.ndarray, transform: sitk.Transform
+) -> np.ndarray:
+    """How far along S each place of the fixed dome, carried over, lies from the moving one's, where that is seen."""
+    j, i = np.nonzero(np.isfinite(dome))
+    places = frames.index_to_ras(fixed, np.stack([i, j, 0 * i], axis=1))
+    places[:, 2] = dome[j, i]
+    carried = frames.transform_points(transform, places)
+    column, row = np.round(frames.ras_to_index(moving, carried)[:, :2]).astype(int).T
+    seen = (row >= 0) & (row < len(moving_dome)) & (column >= 0) & (column < moving_dome.shape[1])
+    gap = np.abs(carried[seen, 2] - moving_dome[row[seen], column[seen]])
+    return gap[np.isfinite(gap)]
+
+
+def _write_overlays(
+    fixed: sitk.Image, moving: sitk.Image, stages: Mapping[str, sitk.Transform], dome: np.ndarray
+) -> None:
     """One picture: a coronal slice through the top of the dome, fixed image in red over each carried one in cyan."""
+    carried = [sitk.Resample(moving, fixed, stage, sitk.sitkLinear, -1000.0) for stage in stages.values()]
     j, i = np.unravel_index(np.nanargmax(dome), dome.shape)
     top = frames.index_to_ras(fixed, np.array([i, j, 0.0]))
     lower, upper = frames.bounding_box_ras(fixed)
@@ -234,9 +253,7 @@ def _write_overlays(fixed: sitk.Image, carried: Sequence[sitk.Image], dome: np.n
     tiles = [np.stack([red, gray(image), gray(image)], axis=-1) for image in carried]
     _PICTURES.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(sitk.GetImageFromArray(np.hstack(tiles), isVector=True), str(_PICTURES / "plm-4dct.png"))
-    print(
-        f"{'plm-4dct':<22} overlays, as it is, rigid, ours: {_PICTURES.name}/plm-4dct.png in {_PICTURES.parent.name}/"
-    )
+    print(f"{'plm-4dct':<22} overlays ({'; '.join(stages)}): {_PICTURES.name}/plm-4dct.png in {_PICTURES.parent.name}/")
 
 
 def _dome(image: sitk.Image) -> np.ndarray:

@@ -1,22 +1,19 @@
-"""Plans re-measured independently: on analytic shapes, by voxel counting, and by enumerating every cover."""
+"""Plans re-measured independently: on analytic shapes and by voxel counting."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import json
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 
 from NETAblationLib.core import access, frames
+from NETAblationLib.core.approach import Approach
 from NETAblationLib.core.coverage import PlanMeasure
-from NETAblationLib.core.covering import fewest_rows, greedy_rows, least_cost
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.errors import (
     Cancelled,
@@ -27,7 +24,8 @@ from NETAblationLib.core.errors import (
     InputError,
 )
 from NETAblationLib.core.margins import MAX_MARGIN_MM
-from NETAblationLib.core.planning import Request, plan_alternatives, plan_probes
+from NETAblationLib.core.path_checks import check_path
+from NETAblationLib.core.planning import Request, plan_alternatives, plan_probes, prepared
 from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.progress import silent
 from NETAblationLib.core.surveys import Scan
@@ -174,125 +172,6 @@ def require_safe_paths(plan, device, obstacles=None):
         first = probe["ablations"][0]
         deepest = -(np.array(first["center_ras_mm"]) - tip) @ inward
         assert deepest == pytest.approx(device.setting(first["setting"]).center_to_tip_mm, abs=1e-6)
-
-
-# --- the fewest rows ----------------------------------------------------------------------
-
-
-def cheapest(covers, price, row_cost):
-    """Every choice of rows tried."""
-    choices = (np.arange(2 ** len(covers))[:, None] >> np.arange(len(covers))) & 1
-    uncovered = (choices @ covers.astype(int)) == 0
-    return (choices @ row_cost + uncovered @ price).min()
-
-
-@settings(max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(1, 30))
-def test_the_cover_is_the_cheapest_of_all(seed, rows, points):
-    rng = np.random.default_rng(seed)
-    covers = rng.random((rows, points)) < rng.uniform(0.2, 0.4)
-    price = rng.choice([0.0, 0.05, 0.3, 5.0], points)
-    row_cost = rng.uniform(0.8, 1.2, rows)
-    cover, greedy = fewest_rows(covers, price, row_cost), greedy_rows(covers, price, row_cost)
-    for found in (cover, greedy):
-        exact = row_cost[found.chosen].sum() + price[~covers[found.chosen].any(axis=0)].sum()
-        assert found.cost == pytest.approx(exact)
-        assert np.array_equal(found.chosen, np.unique(found.chosen))
-    best = cheapest(covers, price, row_cost)
-    assert best - 1e-9 <= cover.cost <= 1.01 * best + 1e-9
-    assert cover.cost <= greedy.cost
-    assert least_cost(covers, price, row_cost) <= best + 1e-6
-
-
-@pytest.mark.parametrize("seed", [23, 52, 90])
-def test_a_program_that_rounding_does_not_solve_is_solved_to_the_end(seed):
-    """Chosen among random ones, since greed and diving both end 5 to 15 % above the cheapest cover."""
-    rng = np.random.default_rng(seed)
-    covers = rng.random((12, 30)) < 0.3
-    price, row_cost = rng.choice([0.05, 0.3, 5.0], 30), rng.uniform(0.8, 1.2, 12)
-    best = cheapest(covers, price, row_cost)
-    assert greedy_rows(covers, price, row_cost).cost > 1.04 * best
-    assert fewest_rows(covers, price, row_cost).cost == pytest.approx(best, rel=0.001)
-
-
-def test_greed_is_worse_where_it_is_known_to_be():
-    """Two rows cover all; greed takes the large one across both first."""
-    covers = np.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 1, 0]], bool)
-    price, row_cost = np.full(6, 9.0), np.array([1.0, 1.0, 0.9])
-    assert list(fewest_rows(covers, price, row_cost).chosen) == [0, 1]
-    assert fewest_rows(covers, price, row_cost).cost == pytest.approx(2.0)
-
-
-def test_a_hard_cover_is_solved_to_the_end_and_always_the_same():
-    """Steiner triples: fractions of rows are much cheaper than whole ones, so no bound proves the optimum."""
-    points = list(itertools.product(range(3), repeat=3))
-    lines = {
-        tuple(sorted((a, b, tuple((-x - y) % 3 for x, y in zip(a, b, strict=True)))))
-        for a, b in itertools.combinations(points, 2)
-    }
-    covers = np.array([[point in line for line in sorted(lines)] for point in points])
-    cost = np.ones(27)
-    found = [fewest_rows(covers, np.full(len(lines), 50.0), cost) for _ in range(2)]
-    assert found[0].cost == 18.0  # Fulkerson, Nemhauser and Trotter 1974, problem A27
-    assert np.array_equal(found[0].chosen, found[1].chosen)
-
-
-def test_rows_that_do_not_pay_for_themselves_are_left():
-    covers = np.ones((2, 3), bool)
-    cover = fewest_rows(covers, np.full(3, 0.1), np.full(2, 1.0))
-    assert len(cover.chosen) == 0
-    assert cover.cost == pytest.approx(0.3)
-    nothing = fewest_rows(np.zeros((2, 3), bool), np.full(3, 7.0), np.full(2, 1.0))
-    assert len(nothing.chosen) == 0
-    assert nothing.cost == pytest.approx(21.0)
-
-
-# --- the target ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("margin_mm", [0.0, 3.0, 10.0, MAX_MARGIN_MM])
-@pytest.mark.parametrize("radius_mm", [5.0, 12.0])
-def test_the_target_of_a_ball_is_a_larger_ball(radius_mm, margin_mm):
-    center = np.array([0.3, -0.2, 0.4])
-    tumor = mask_of(sphere(center, radius_mm), grid((-14,) * 3, (14,) * 3, (1.0,) * 3))
-    liver = mask_of(sphere((0, 0, 0), 50.0), grid((-52,) * 3, (52,) * 3, (2.0,) * 3))
-    target = Target.of(tumor, liver, margin_mm)
-    points, is_tumor, voxel_ml = target.points(40_000)
-    exact = 4 / 3 * np.pi * (radius_mm + margin_mm) ** 3 / 1000
-    assert len(points) * voxel_ml == pytest.approx(exact, rel=0.03)
-    assert is_tumor.sum() * voxel_ml == pytest.approx(4 / 3 * np.pi * radius_mm**3 / 1000, rel=0.04)
-    distance = np.linalg.norm(points - center, axis=1)
-    assert distance.max() <= radius_mm + margin_mm + 0.3
-    assert distance[is_tumor].max() <= radius_mm + 0.3
-    shell = np.linalg.norm(target.shell_points(margin_mm, 500) - center, axis=1)
-    assert shell == pytest.approx(radius_mm + margin_mm, abs=0.35)
-    assert target.center_ras_mm == pytest.approx(center, abs=0.1)
-    assert target.is_evaluable.all()
-
-
-def test_the_target_ends_at_the_capsule_and_the_tumor_does_not():
-    tumor_level, cap = sphere((0, 0, 0), 10.0), 6.0
-    image = grid((-40,) * 3, (40,) * 3, (1.0,) * 3)
-    liver = mask_of(lambda p: p[:, 0] - cap + 0.5, image)
-    target = Target.of(mask_of(tumor_level, image), liver, 5.0)
-    points, is_tumor, voxel_ml = target.points(60_000)
-    assert np.all(is_tumor | (points[:, 0] <= cap + 0.4))
-    assert is_tumor.sum() * voxel_ml == pytest.approx(4 / 3 * np.pi, rel=0.03)
-    # Of the ball of 15 mm what is beneath the plane, and of the one of 10 mm what is above it.
-    beneath = np.pi / 3 * (15.0 + cap) ** 2 * (3 * 15.0 - (15.0 + cap)) / 1000
-    above = np.pi / 3 * (10.0 - cap) ** 2 * (3 * 10.0 - (10.0 - cap)) / 1000
-    assert len(points) * voxel_ml == pytest.approx(beneath + above, rel=0.03)
-    # The surface at least 5 mm beneath the capsule is that with x below 1: 11 of 20 mm of the sphere's height.
-    areas = target.surface.point_areas_mm2
-    assert areas[target.is_evaluable].sum() / areas.sum() == pytest.approx(11 / 20, abs=0.03)
-    assert np.all(target.shell_points(5.0, 500)[:, 0] <= cap + 0.4)
-
-
-def test_a_tumor_outside_of_the_liver_is_refused():
-    image = grid((-20,) * 3, (60, 20, 20), (1.5,) * 3)
-    tumor, liver = mask_of(sphere((40, 0, 0), 6.0), image), mask_of(sphere((0, 0, 0), 15.0), image)
-    with pytest.raises(GeometryError, match="tumor: lies outside the liver mask"):
-        Target.of(tumor, liver, 5.0)
 
 
 # --- plans --------------------------------------------------------------------------------
@@ -528,6 +407,23 @@ def test_oblique_grids_of_the_same_patient_give_as_good_a_plan():
     tumor, target, _, _ = counted(made.to_dict(), "oblong", 5.0)
     assert tumor >= 0.998
     assert target >= 0.985
+
+
+def test_directions_are_rated_together_as_the_path_of_each_is_judged():
+    image, tumor, liver, masks = inputs("15 mm", True)
+    request = Request(MWA)
+    task = prepared(Scan(image, liver, masks), tumor, request)
+    approach, center = Approach(task.target, task.surroundings, request.longest_mm), task.target.center_ras_mm
+    ways = access.directions(300)
+    scores = approach.safety(ways)
+    entries = center - request.longest_mm * ways
+    checks = [check_path(task.surroundings, entry, center, longest_mm=request.longest_mm) for entry in entries]
+    alone = np.array([check.score for check in checks])
+    is_rated = scores > 0
+    assert 20 < is_rated.sum() < 200
+    assert scores[is_rated] == pytest.approx(alone[is_rated], abs=0.01)
+    # Where a way just passes, the samples of the two differ.
+    assert ((alone > 0) & ~is_rated).sum() <= 5
 
 
 # --- progress, documents, errors ----------------------------------------------------------
