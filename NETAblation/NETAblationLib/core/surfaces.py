@@ -25,6 +25,7 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 
 from . import frames, subvoxel
 from .errors import EmptyMaskError, GeometryError
+from .smoothest import linear_on_grid
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -261,7 +262,7 @@ class FieldPatch:
         turned, offset = matrix[::-1, 2::-1], matrix[::-1, 3]
         if np.abs(turned - np.diag(np.diag(turned))).max() * max(shape) < _PARALLEL_TOLERANCE_NODES:
             places = [offset[axis] + turned[axis, axis] * np.arange(n) for axis, n in enumerate(shape)]
-            return subvoxel.linear_on_grid(self.values_mm, places)
+            return linear_on_grid(self.values_mm, places)
         values = np.empty(shape, dtype=np.float32)
         ndimage.affine_transform(self.values_mm, turned, offset, output=values, order=1, mode="nearest")
         return values
