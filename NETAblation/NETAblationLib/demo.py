@@ -42,7 +42,7 @@ SCHEMA_VERSION = 1
 _LINE_NOISE_MM = 0.7
 
 #: What no probe may cross; of the vessels the wide parts (:mod:`.core.wide_vessels`).
-_OBSTACLES = (
+OBSTACLES = (
     "bone",
     "lung",
     "heart",
@@ -88,7 +88,7 @@ def run(out: Path, *, size: str = "standard", seed: int = 0, progress: ProgressC
     start = time.perf_counter()
     out = _folder(out)
     patient = make_patient(size, seed, progress=span(progress, 0.0, 0.15))
-    obstacles = {name: patient.masks[name] for name in _OBSTACLES}
+    obstacles = {name: patient.masks[name] for name in OBSTACLES}
     liver, post_liver = patient.masks["liver"], patient.post_liver
     _write_images(out, patient, liver, post_liver, obstacles, span(progress, 0.15, 0.2))
     rng = np.random.default_rng(seed)

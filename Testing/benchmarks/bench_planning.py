@@ -1,16 +1,26 @@
-"""Probe plans for lesions in a synthetic trunk: ours beside a greedy packing of zones, both measured alike."""
+"""Probe plans beside a greedy packing of zones, measured alike: a synthetic trunk, a digital patient, a real CT."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+import SimpleITK as sitk
 
 from NETAblationLib.core.devices import Device, load_catalogue
-from NETAblationLib.core.planning import Request, plan_probes
+from NETAblationLib.core.errors import NETAblationError
+from NETAblationLib.core.images import read_image
+from NETAblationLib.core.liver import segment_liver
+from NETAblationLib.core.phantom import make_patient
+from NETAblationLib.core.planning import Request, Task, plan_probes, plans_of
+from NETAblationLib.core.plans import Plan
 from NETAblationLib.core.probes import Ablation, Probe, is_in_zone, zone_signed_distance_mm, zone_surface
-from NETAblationLib.core.surveys import Scan
+from NETAblationLib.core.surveys import Scan, Survey
 from NETAblationLib.core.targets import Target
+from NETAblationLib.demo import OBSTACLES
+from support.datasets import dataset
 from support.shapes import Level, ellipsoid, grid, intersection, mask_of, rotation, sphere
 from support.trunk import LIVER, trunk
 
@@ -40,6 +50,7 @@ _LESIONS: list[tuple[str, Level, float, str]] = [
     ("60 mm", sphere((20.0, 0.0, 0.0), 30.0), 5.0, _MWA),
     ("60 mm", sphere((20.0, 0.0, 0.0), 30.0), 10.0, _MWA),
 ]
+_DEVICES = load_catalogue()
 #: The packing: points that it covers, distance of its places, and the share of the target at which it stops.
 _POINTS, _PITCH_MM, _ENOUGH = 4_000, 4.0, 0.99
 
@@ -85,35 +96,76 @@ def _measured(probes: tuple[Probe, ...], target: Target) -> str:
 
 
 def main() -> None:
-    """Print the table."""
-    devices = load_catalogue()
-    image, liver = trunk()
+    """Print the table: lesions in the trunk, then those of a digital patient and of a real CT of a printed liver."""
     print("bounds: of punctures in any direction / of parallel ones / of ablations; s: wall (processor)")
     print(
-        f"{'lesion':16s} {'margin':>6s} {'device':18s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
+        f"{'lesion':24s} {'margin':>6s} {'device':18s} {'method':8s} {'punctures':>9s} {'ablations':>9s} "
         f"{'tumor %':>8s} {'target %':>9s} {'MAM mm':>7s} {'zone ml':>8s} {'bounds':>9s} {'s':>14s}"
     )
+    image, liver = trunk()
+    around = grid((-40, -50, -56), (80, 80, 56), (1.0, 1.0, 1.0))
     for name, level, margin_mm, device in _LESIONS:
-        around = grid((-40, -50, -56), (80, 80, 56), (1.0, 1.0, 1.0))
         tumor = mask_of(level, around)
-        target = Target.of(tumor, liver, margin_mm)
-        for method in ("ours", "packing"):
-            start, cpu = time.perf_counter(), time.process_time()
-            bounds = ""
+        _compare(name, tumor, liver, Request(_DEVICES[device], margin_mm), partial(_planned, Scan(image, liver), tumor))
+    patient = make_patient("standard", 0)
+    obstacles = {name: patient.masks[name] for name in OBSTACLES}
+    _compare_all(
+        "patient 0",
+        Scan(patient.portal, patient.masks["liver"], obstacles),
+        [lesion.mask for lesion in patient.lesions],
+    )
+    try:
+        folder = dataset("liver-phantom")
+    except BaseException as absent:  # pytest's skip is no Exception
+        print(f"liver-phantom: skipped ({absent})")
+        return
+    image, labels = read_image(folder / "ct.nii.gz"), read_image(folder / "lesions_rough_auto.nii.gz")
+    _compare_all("liver-phantom", Scan(image, segment_liver(image).mask), [labels == label for label in range(1, 6)])
+
+
+def _compare_all(name: str, scan: Scan, tumors: Sequence[sitk.Image]) -> None:
+    """All lesions of one CT, which is surveyed once, with three devices and two margins."""
+    longest_mm = max(Request(_DEVICES[device]).longest_mm for device in (_MWA, _CANINE, _RF))
+    start, cpu = time.perf_counter(), time.process_time()
+    survey = Survey.of(scan, tumors, longest_mm)
+    print(f"{name}: survey of the CT {time.perf_counter() - start:.1f} s ({time.process_time() - cpu:.1f})")
+    for number, tumor in enumerate(tumors, start=1):
+        for margin_mm, device in ((5.0, _MWA), (10.0, _MWA), (5.0, _CANINE), (5.0, _RF)):
+            request = Request(_DEVICES[device], margin_mm)
+            _compare(f"{name}, lesion {number}", tumor, scan.liver, request, partial(_surveyed, survey, tumor))
+
+
+def _planned(scan: Scan, tumor: sitk.Image, request: Request) -> Plan:
+    return plan_probes(scan, tumor, request)
+
+
+def _surveyed(survey: Survey, tumor: sitk.Image, request: Request) -> Plan:
+    return plans_of(Task.of(survey, tumor, request), 0)[0]
+
+
+def _compare(
+    name: str, tumor: sitk.Image, liver: sitk.Image, request: Request, planned: Callable[[Request], Plan]
+) -> None:
+    """One row for our plan and one for the packing."""
+    target = Target.of(tumor, liver, request.margin_mm)
+    for method in ("ours", "packing"):
+        start, cpu = time.perf_counter(), time.process_time()
+        bounds = ""
+        try:
             if method == "ours":
-                plan = plan_probes(Scan(image, liver), tumor, Request(devices[device], margin_mm))
+                plan = planned(request)
                 probes = plan.probes
                 bounds = (
                     f"{plan.lower_bound_punctures}/{plan.lower_bound_parallel_punctures}/{plan.lower_bound_ablations}"
                 )
             else:
-                probes = _packed(target, devices[device])
-            seconds = f"{time.perf_counter() - start:.1f} ({time.process_time() - cpu:.1f})"
-            print(
-                f"{name:16s} {margin_mm:6.0f} {device:18s} {method:8s} {_measured(probes, target)} {bounds:>9s} "
-                f"{seconds:>14s}",
-                flush=True,
-            )
+                probes = _packed(target, request.device)
+            found = f"{_measured(probes, target)} {bounds:>9s}"
+        except NETAblationError as none:
+            found = f"no plan: {none}"
+        seconds = f"{time.perf_counter() - start:.1f} ({time.process_time() - cpu:.1f})"
+        row = f"{name:24s} {request.margin_mm:6.0f} {request.device.id:18s} {method:8s} {found} {seconds:>14s}"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":
