@@ -156,7 +156,7 @@ class Judge:
         """Distance of points (N, 3) to the evaluable surface, (N,); infinite where there is none."""
         if self._evaluable is None:
             return np.full(len(points), np.inf)
-        return np.asarray(self._evaluable.query(points)[0])
+        return np.asarray(self._evaluable.query(points, workers=-1)[0])
 
     def find_leaks(self, draft: Draft) -> bool:
         """Whether gaps between the zones of a draft lie in the tumor or end its margin short of the least.

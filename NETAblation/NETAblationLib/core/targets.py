@@ -78,9 +78,8 @@ class Target:
         corners = self.surface.points_ras_mm[self.surface.triangles]
         edge_mm = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max()
         # The nearest vertex is at most an edge farther than the surface: it decides for most points.
-        vertex_mm = cKDTree(self.surface.points_ras_mm).query(
-            points, distance_upper_bound=self.margin_mm + edge_mm + 1e-6
-        )[0]
+        reach_mm = self.margin_mm + edge_mm + 1e-6
+        vertex_mm = cKDTree(self.surface.points_ras_mm).query(points, distance_upper_bound=reach_mm, workers=-1)[0]
         within = np.asarray(vertex_mm <= self.margin_mm)
         unsure = np.flatnonzero(~within & (vertex_mm <= self.margin_mm + edge_mm))
         within[unsure] = self.surface.distance_mm(points[unsure]) <= self.margin_mm
