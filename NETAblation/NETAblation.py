@@ -17,7 +17,7 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from NETAblationLib.core.phantom import make_patient
-from NETAblationLib.scene import layouts
+from NETAblationLib.scene import layouts, step_views
 from NETAblationLib.scene.case_report import (
     TumorBurden,
     lesion_results,
@@ -45,12 +45,12 @@ _STATES = {
 #: Width of the buttons that open a step, in pixels. User-set.
 _OPEN_PIXELS = 52
 
-#: Where each step is done: the module and the arrangement of views.
+#: Where each step is done: the module and what the views show.
 _MODULES = {
     "images": ("NETAblation", ""),
-    "liver": ("NETAblationLesions", layouts.PLANNING),
-    "lesions": ("NETAblationLesions", layouts.PLANNING),
-    "obstacles": ("NETAblationLesions", layouts.PLANNING),
+    "liver": ("NETAblationLesions", layouts.LESIONS),
+    "lesions": ("NETAblationLesions", layouts.LESIONS),
+    "obstacles": ("NETAblationLesions", layouts.LESIONS),
     "plan": ("NETAblationProbes", layouts.PLANNING),
     "post_image": ("NETAblation", ""),
     "zones": ("NETAblationMargins", layouts.FUSION),
@@ -222,9 +222,9 @@ class NETAblationWidget(Panel):
 
     def openStep(self, key: str) -> None:
         """Open the module in which a step is done, with the views it needs."""
-        module, layout = _MODULES[key]
-        if layout:
-            layouts.set_layout(layout)
+        module, step = _MODULES[key]
+        if step:
+            step_views.show_step(step, self.case, self.lesionId)
         if module == self.moduleName:
             self.ui.imagesSection.collapsed = False
         else:
@@ -236,10 +236,11 @@ class NETAblationWidget(Panel):
             slicer.util.selectModule(name)
 
     def onLesion(self) -> None:
-        """The selected row is the lesion that all panels work on."""
+        """The selected row is the lesion that all panels work on; the views turn to it."""
         key, case = selectedKey(self.ui.lesionTable), self.case
         if key and case is not None and key != case.current_lesion:
             case.current_lesion = key
+            step_views.look_at_lesion(case, key)
             self.refreshSoon()
 
     # The case as it is

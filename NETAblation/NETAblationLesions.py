@@ -18,7 +18,16 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from NETAblationLib.core.errors import InputError
-from NETAblationLib.scene import organs, pet, phase_views, role_matching, segmentations, total_segmentator
+from NETAblationLib.scene import (
+    layouts,
+    organs,
+    pet,
+    phase_views,
+    role_matching,
+    segmentations,
+    step_views,
+    total_segmentator,
+)
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_drawing import LINE, MINUS, PLUS, SECOND_LINE, LesionDrawing
 from NETAblationLib.scene.lesion_table import LesionRow, LesionTable, measures_work, put_measures
@@ -127,6 +136,12 @@ class NETAblationLesionsWidget(Panel):
         """Called when the panel is destroyed."""
         self._stopDrawing()
         Panel.cleanup(self)
+
+    def enter(self) -> None:
+        """Called each time the user opens this module, by whatever way: what it works on is shown."""
+        if self.case is not None:
+            step_views.show_nodes(layouts.LESIONS, self.case)
+        Panel.enter(self)
 
     def exit(self) -> None:
         """Called each time the user opens another module."""
@@ -354,7 +369,7 @@ class NETAblationLesionsWidget(Panel):
         if case is None or lesionId not in case.lesions:
             return
         case.current_lesion = lesionId
-        phase_views.center_slices(case.lesions[lesionId].tumor_center_ras_mm)
+        step_views.look_at_lesion(case, lesionId)
         self.refreshSoon()
 
     def onRename(self, item) -> None:
@@ -382,7 +397,12 @@ class NETAblationLesionsWidget(Panel):
 
     def onLiver(self) -> None:
         """Segment the liver."""
-        self._work(_("Segmenting the liver"), organs.liver_work, organs.put_liver)
+        self._work(_("Segmenting the liver"), organs.liver_work, self._putLiver)
+
+    def _putLiver(self, case: CaseScene, result) -> list:
+        warnings = organs.put_liver(case, result)
+        step_views.look_at_liver(case)
+        return warnings
 
     def onVessels(self) -> None:
         """Segment the vessels of the liver."""
@@ -457,6 +477,7 @@ class NETAblationLesionsWidget(Panel):
         with self.attempt(_("Nothing was taken."), isSlow=True):
             case = self._caseOrBegin()
             taken = role_matching.adopt_segments(case, self.parameterNode.source, self._matches)
+            step_views.look_at_liver(case)
             self._say([_("Taken: {names}").format(names=", ".join(taken))])
             self.ui.takeSection.collapsed = True
 

@@ -15,7 +15,17 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from NETAblationLib.core.devices import load_catalogue
-from NETAblationLib.scene import fusion_looks, fusion_steps, layouts, margin_steps, next_probe, organs, zone_steps
+from NETAblationLib.scene import (
+    fusion_looks,
+    fusion_steps,
+    layouts,
+    margin_steps,
+    next_probe,
+    organs,
+    slice_views,
+    step_views,
+    zone_steps,
+)
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.landmarks import BEFORE, LandmarkPairs, mean_residual_mm
 from NETAblationLib.scene.placing import LandmarkPlacing, ZoneDrawing
@@ -394,7 +404,7 @@ class NETAblationMarginsWidget(Panel):
         """Put the fusion into the case and show it."""
         case = self.case
         fusion_steps.apply_fusion(case, inputs, result)
-        layouts.set_layout(layouts.FUSION)
+        step_views.show_step(layouts.FUSION, case, self.lesionId)
         self.endLooks()
         self.onGrid(self.ui.gridButton.checked)
         fusion_looks.show_blend(case, self.parameterNode.blend)
@@ -507,7 +517,7 @@ class NETAblationMarginsWidget(Panel):
         key, case = selectedKey(self.ui.landmarksTable), self.case
         place = LandmarkPairs(case).show(int(key)) if key and case is not None else None
         if place is not None:
-            margin_steps.jump_to(place)
+            slice_views.center(place)
         self.refreshSoon()
 
     # Zone
@@ -552,17 +562,16 @@ class NETAblationMarginsWidget(Panel):
             self.startWork(_("Margin"), inputs.measure, partial(self.onMeasured, lesionId))
 
     def onMeasured(self, lesionId, measured):
-        """Put the margin into the case and show it."""
-        margin_steps.apply_margin(self.case, lesionId, measured)
-        layouts.set_layout(layouts.MARGIN)
-        self.onWeakest()
+        """Put the margin into the case and show it, the weakest point in all views."""
+        case = self.case
+        margin_steps.apply_margin(case, lesionId, measured)
+        step_views.show_step(layouts.MARGIN, case, lesionId)
 
     def onWeakest(self):
         """Center all views on the weakest point."""
         case = self.case
-        place = None if case is None else margin_steps.weakest_point(case, self.lesionId)
-        if place is not None:
-            margin_steps.jump_to(place)
+        if case is not None:
+            step_views.look_at_weakest(case, self.lesionId)
 
     def onResidual(self, isOn):
         """Show what was not ablated."""
@@ -570,9 +579,9 @@ class NETAblationMarginsWidget(Panel):
             margin_steps.show_residual(self.lesionId, isOn)
 
     def onHistogram(self):
-        """Plot the histogram of the margin."""
+        """Arrange the views for the margin, the histogram among them."""
         with self.attempt(_("The histogram cannot be plotted."), isSlow=True):
-            margin_steps.show_histogram(self.case, self.lesionId)
+            step_views.show_step(layouts.MARGIN, self.case, self.lesionId)
 
     def onDevice(self, index):
         """Keep the chosen device."""
@@ -597,7 +606,7 @@ class NETAblationMarginsWidget(Panel):
         if expected is not None:
             text += " " + _("MAM with it, by its zones: {mam:.1f} mm.").format(mam=expected)
         self.say(self.ui.nextProbeLabel, text)
-        layouts.set_layout(layouts.PLANNING)
+        step_views.show_step(layouts.PLANNING, case, lesionId)
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule("NETAblationProbes")
 

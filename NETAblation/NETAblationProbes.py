@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 from NETAblationLib.core import navigation, trajectory_files
 from NETAblationLib.core.devices import load_catalogue
 from NETAblationLib.core.trajectories import Trajectory
-from NETAblationLib.scene import needle_views, probe_words, skin_entries
+from NETAblationLib.scene import layouts, needle_views, probe_words, skin_entries, slice_views, step_views
 from NETAblationLib.scene.plan_requests import content_of, plan_and_alternatives, rate_skin
 from NETAblationLib.scene.probe_editing import GRADE_COLORS, ProbeEditing, ProbeRow
 from NETAblationLib.widgets.long_work import LongWork
@@ -207,6 +207,12 @@ class NETAblationProbesWidget(Panel):
         self._stopEditing()
         super().cleanup()
 
+    def enter(self) -> None:
+        """Called when this module is opened, by whatever way: probes and zones are shown."""
+        if self.case is not None:
+            step_views.show_nodes(layouts.PLANNING, self.case)
+        super().enter()
+
     def exit(self) -> None:
         """Called when another module is opened: nothing is being placed then; probes are still followed."""
         if self.editing is not None:
@@ -342,6 +348,7 @@ class NETAblationProbesWidget(Panel):
     def _onPlanned(self, request, task, plans) -> None:
         self.editing.use(task, request)
         self.editing.accept(plans[0])
+        step_views.look_at_lesion(self.case, self.editing.lesion_id)
         self.plans = plans
         self.showPlans()
 
@@ -446,7 +453,7 @@ class NETAblationProbesWidget(Panel):
         if self.ui.needleButton.checked:
             self.showNeedle()
         else:
-            slicer.modules.markups.logic().JumpSlicesToLocation(*row.probe.tip_ras_mm, True)
+            slice_views.center(row.probe.tip_ras_mm)
 
     def onMarkChanged(self, item) -> None:
         """Lock or show was ticked in the table."""

@@ -2,8 +2,9 @@
 
     python Testing/screenshots.py [FOLDER] [--all-sections]
 
-Works through the sample case by the panels' buttons (support/workflow.py). The panels are drawn with stand-ins of
-Qt's and Slicer's widgets: their looks differ in a real Slicer. With --all-sections each section of each panel gets a
+Works through the sample case by the panels' buttons (support/workflow.py). The views are drawn by Slicer's own
+libraries, put together as the layout says (support/view_mosaic.py); the panels with stand-ins of Qt's and Slicer's
+widgets: their looks differ in a real Slicer. With --all-sections each section of each panel gets a
 picture of its own, opened, for looking at what is cramped or cut off.
 """
 
@@ -34,7 +35,7 @@ def main(folder: Path, has_sections: bool) -> None:
     import slicer
 
     from NETAblationLib.core.phantom import make_patient
-    from support import workflow
+    from support import view_mosaic, workflow
     from support.qt_stand_ins.application import load_module, unload_widget
 
     opened = []
@@ -46,23 +47,30 @@ def main(folder: Path, has_sections: bool) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     user = workflow.User(open_panel)
+    views = view_mosaic.Views()
     patient = make_patient("small", seed=0)
     sys.modules["NETAblation"].make_patient = lambda *_args, **_named: patient  # type: ignore[attr-defined]
     show = _grab_sections if has_sections else _grab
     workflow.begin(user)
     lesion_ids = [workflow.draw_lesion(user, patient, number) for number in _TREATED]
     show(user, "NETAblationLesions", folder / "panel-lesions.png")
+    views.write(folder / "views-lesions.png")
     for lesion_id in lesion_ids:
         workflow.choose_lesion(user, "NETAblationProbes", lesion_id)
         workflow.plan(user)
     _select_row(user, "NETAblationProbes", "probesTable")
     show(user, "NETAblationProbes", folder / "panel-probes.png")
+    views.write(folder / "views-planning.png")
     for lesion_id, number in zip(lesion_ids, _TREATED, strict=True):
         workflow.choose_lesion(user, "NETAblationMargins", lesion_id)
         workflow.draw_zone(user, patient, number)
-    workflow.fuse_and_measure(user)
+    workflow.fuse(user)
+    views.write(folder / "views-fusion.png")
+    workflow.measure(user)
+    views.write(folder / "views-margin.png")
     show(user, "NETAblationMargins", folder / "panel-margins.png")
     show(user, "NETAblation", folder / "panel-home.png")
+    views.close()
     slicer.mrmlScene.Clear(False)
     for module in opened:
         unload_widget(module)

@@ -152,6 +152,7 @@ def test_the_workflow_by_the_buttons(treated, patient, dialogs, tmp_path):
     ui.residualButton.click()
     assert margin_steps.is_residual_shown(widget.lesionId)
     assert ui.nextProbeButton.enabled
+    assert len(nodes_with_role(CHART_ROLE)) == 1
     ui.histogramButton.click()
     assert dialogs.shown == []
     assert len(nodes_with_role(CHART_ROLE)) == 1

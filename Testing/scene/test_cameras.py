@@ -51,3 +51,19 @@ def test_the_first_liver_is_brought_into_view_and_a_corrected_one_leaves_it(scen
     node.SetFocalPoint(1, 2, 3)  # where the user looks now
     case.replace_liver(shapes.mask_of(shapes.sphere((125, -260, 1100), 40), grid))
     assert node.GetFocalPoint() == (1, 2, 3)
+
+
+def test_a_place_faces_the_viewer_and_what_is_seen_whole_is_left_alone(scene):
+    node = camera_at((0, 500, 0), (0, 0, 0))
+    points = np.random.default_rng(0).uniform(-20, 20, (50, 3))
+    cameras.bring_into_view(points)
+    assert node.GetPosition() == (0, 500, 0)
+    moved = points + np.array([300.0, 0.0, 0.0])
+    cameras.bring_into_view(moved)
+    assert angles_from_axis(node, moved).max() < 0.5 * node.GetViewAngle()
+    cameras.look_at(points, cameras.toward_viewer(np.zeros(3), np.array([-9.0, 0.0, 0.0])))
+    way = np.subtract(node.GetPosition(), node.GetFocalPoint())
+    np.testing.assert_allclose(way / np.linalg.norm(way), (-1, 0, 0), atol=1e-9)
+    assert node.GetViewUp() == (0, 0, 1)
+    steep = cameras.toward_viewer(np.zeros(3), np.array([0.0, 0.0, -5.0]))
+    assert -0.95 < steep[2] < -0.85

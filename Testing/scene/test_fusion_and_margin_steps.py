@@ -458,20 +458,6 @@ def slice_nodes(scene):
             scene.RemoveNode(node)
 
 
-def test_views_jump_to_a_place(scene, slice_nodes):
-    slices = [node for node, _ in slice_nodes]
-    slices[1].SetOrientationToCoronal()
-    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
-    camera.SetFocalPoint(0, 0, 0)
-    camera.SetPosition(0, 300, 0)
-    margin_steps.jump_to([10, -20, 30])
-    for node in slices:
-        matrix = node.GetSliceToRAS()
-        assert [matrix.GetElement(row, 3) for row in range(3)] == [10, -20, 30]
-    np.testing.assert_allclose(camera.GetFocalPoint(), [10, -20, 30])
-    np.testing.assert_allclose(camera.GetPosition(), [10, 280, 30])
-
-
 # --- looking --------------------------------------------------------------------------------
 
 

@@ -19,12 +19,14 @@ def test_without_a_layout_node_nothing_happens(scene):
     assert not layouts.set_layout(layouts.PLANNING)
 
 
-@pytest.mark.parametrize("name", [layouts.PLANNING, layouts.FUSION, layouts.MARGIN])
+@pytest.mark.parametrize("name", [layouts.LESIONS, layouts.PLANNING, layouts.FUSION, layouts.MARGIN])
 def test_slicer_takes_the_description(layout_node, name):
     logic = slicer.vtkMRMLLayoutLogic()
     logic.SetMRMLScene(slicer.mrmlScene)
+    assert layouts.current_layout() == ""
     assert layouts.set_layout(name)
     assert layouts.set_layout(name)
+    assert layouts.current_layout() == name
     assert logic.GetLayoutNode() is layout_node
     assert layout_node.GetCurrentLayoutDescription() == layouts.layout_description(name)
     shown = logic.GetViewNodes()
@@ -34,6 +36,16 @@ def test_slicer_takes_the_description(layout_node, name):
     }
     assert tags == described
     assert {"Red", "Yellow", "Green"} <= tags
+
+
+def test_no_box_and_no_letters_lie_in_the_way_in_space(layout_node):
+    logic = slicer.vtkMRMLLayoutLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    assert layouts.set_layout(layouts.PLANNING)
+    (space,) = slicer.util.getNodesByClass("vtkMRMLViewNode")
+    assert not space.GetBoxVisible()
+    assert not space.GetAxisLabelsVisible()
+    assert space.GetOrientationMarkerType() == space.OrientationMarkerTypeCube
 
 
 def test_an_unknown_layout_is_refused(scene):

@@ -16,7 +16,7 @@ from NETAblationLib.core.centerlines import Centerlines
 from NETAblationLib.core.errors import ComputationError, InputError
 from NETAblationLib.core.progress import silent
 from NETAblationLib.core.vessels import VesselSegmentation
-from NETAblationLib.scene import organs, pet, phase_views, provenance, segmentations, total_segmentator
+from NETAblationLib.scene import organs, pet, phase_views, provenance, segmentations, slice_views, total_segmentator
 from NETAblationLib.scene.case_steps import case_steps
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_drawing import LesionDrawing
@@ -195,7 +195,7 @@ def test_two_phases_are_shown_beside_each_other_and_linked(scene, pet_case):
     assert shown == {"Red": case.volume.GetID(), "Yellow": volume.GetID()}
     assert all(node.GetLinkedControl() and node.GetHotLinkedControl() for node in composites.values())
     assert {node.GetOrientation() for node in slices.values()} == {"Axial"}
-    phase_views.center_slices((-20.0, 3.0, 4.0))
+    slice_views.center((-20.0, 3.0, 4.0))
     for node in slices.values():
         position = [node.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
         np.testing.assert_allclose(position, (-20, 3, 4))

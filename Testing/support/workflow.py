@@ -115,6 +115,17 @@ def draw_zone(user: User, patient: DigitalPatient, number: int) -> None:
 
 def fuse_and_measure(user: User) -> None:
     """Margins: the fusion and the margin of the current lesion."""
-    for button in ("fuseButton", "measureButton"):
-        user.click("NETAblationMargins", button)
-        user.settle("NETAblationMargins")
+    fuse(user)
+    measure(user)
+
+
+def fuse(user: User) -> None:
+    """Margins: the fusion."""
+    user.click("NETAblationMargins", "fuseButton")
+    user.settle("NETAblationMargins")
+
+
+def measure(user: User) -> None:
+    """Margins: the margin of the current lesion."""
+    user.click("NETAblationMargins", "measureButton")
+    user.settle("NETAblationMargins")

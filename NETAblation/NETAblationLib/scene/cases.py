@@ -39,7 +39,8 @@ from .provenance import (
     provenance_of,
     renew,
 )
-from .terminology import term
+from .terminology import VESSELS, term
+from .vessel_surfaces import follow_vessels
 
 #: The lesion that is worked on, an attribute of the segmentation before ablation.
 _CURRENT_LESION = "NETAblation.CurrentLesion"
@@ -325,6 +326,8 @@ class CaseScene:
     def replace_structure(self, mask: sitk.Image, kind: str) -> None:
         """Add a structure of a kind before ablation (see `terminology.kinds`), or put another mask in its place."""
         self._replace_of_kind(self.before, mask, kind)
+        if kind in VESSELS:
+            follow_vessels(self.before)
 
     def replace_post_structure(self, mask: sitk.Image, kind: str) -> None:
         """The same after ablation, in the frame of its image; raises InputError before `add_after`."""
@@ -381,9 +384,9 @@ class CaseScene:
     def notice_edits(self) -> list[str]:
         """Follow masks that were edited elsewhere, such as in the Segment Editor.
 
-        Surfaces of lesions and zones whose voxels changed are made anew and their results become stale; tumors that
-        were added elsewhere get a surface, results of tumors that were deleted become stale. Returns the ids of the
-        lesions that changed.
+        Surfaces of lesions, zones and vessels whose voxels changed are made anew and the lesions' results become stale;
+        tumors that were added elsewhere get a surface, results of tumors that were deleted become stale. Returns the
+        ids of the lesions that changed.
         """
         changed = [lesion_id for lesion_id, lesion in self.lesions.items() if self._followed(lesion)]
         known = set(self.lesions)
@@ -392,6 +395,7 @@ class CaseScene:
                 for node in [node for of_role in members.values() for node in of_role if not is_stale(node)]:
                     mark_stale(node, "its lesion was deleted")
                     changed.append(lesion_id)
+        follow_vessels(self.before)
         return list(dict.fromkeys(changed))
 
     def _followed(self, lesion: LesionNodes) -> bool:

@@ -1,4 +1,4 @@
-"""Arrangements of views made for the work: planning, fusion and margin.
+"""Arrangements of views made for the work: lesions, planning, fusion and margin.
 
 They are given to Slicer's layout node as descriptions of their own. Without the application there is no layout node,
 and nothing happens.
@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 
 import slicer
 
-PLANNING, FUSION, MARGIN = "planning", "fusion", "margin"
+LESIONS, PLANNING, FUSION, MARGIN = "lesions", "planning", "fusion", "margin"
 
 #: Numbers of our layouts; those of users begin at 101 (SlicerLayoutUserView + 1), other extensions take low ones.
-_NUMBERS = {PLANNING: 7301, FUSION: 7302, MARGIN: 7303}
+_NUMBERS = {PLANNING: 7301, FUSION: 7302, MARGIN: 7303, LESIONS: 7304}
 
 #: Singleton tag, orientation, label and color of slice views: Slicer's own three.
 _SLICES = {
@@ -25,7 +25,7 @@ _SLICES = {
 
 
 def set_layout(name: str) -> bool:
-    """Arrange the views for "planning", "fusion" or "margin"; whether there is a layout to arrange.
+    """Arrange the views for "lesions", "planning", "fusion" or "margin"; whether there is a layout to arrange.
 
     Raises KeyError for another name.
     """
@@ -36,12 +36,34 @@ def set_layout(name: str) -> bool:
     if not node.IsLayoutDescription(number):
         node.AddLayoutDescription(number, layout_description(name))
     node.SetViewArrangement(number)
+    for space in slicer.util.getNodesByClass("vtkMRMLViewNode"):
+        bare(space)
     return True
+
+
+def current_layout() -> str:
+    """Which of our layouts is shown; empty where another one is, or there is none."""
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    number = None if node is None else node.GetViewArrangement()
+    return next((name for name, own in _NUMBERS.items() if own == number), "")
+
+
+def bare(space: Any) -> None:
+    """Free a 3D view (its node) of box and letters, which hide what is in it; a small cube tells the directions."""
+    space.SetBoxVisible(False)
+    space.SetAxisLabelsVisible(False)
+    space.SetOrientationMarkerType(space.OrientationMarkerTypeCube)
+    space.SetOrientationMarkerSize(space.OrientationMarkerSizeSmall)
 
 
 def layout_description(name: str) -> str:
     """The description (XML) of a layout; raises KeyError for an unknown name."""
     return ElementTree.tostring(_LAYOUTS[name](), encoding="unicode")
+
+
+def _lesions() -> ElementTree.Element:
+    """The axial slice large, since diameters are drawn in it."""
+    return _row((600, _slice("Red")), (400, _column(_space(), _slice("Yellow"), _slice("Green"))))
 
 
 def _planning() -> ElementTree.Element:
@@ -60,7 +82,7 @@ def _margin() -> ElementTree.Element:
     return _row((550, left), (450, _column(*(_slice(tag) for tag in _SLICES))))
 
 
-_LAYOUTS = {PLANNING: _planning, FUSION: _fusion, MARGIN: _margin}
+_LAYOUTS = {LESIONS: _lesions, PLANNING: _planning, FUSION: _fusion, MARGIN: _margin}
 
 
 def _space() -> ElementTree.Element:

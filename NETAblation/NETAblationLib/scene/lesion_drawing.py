@@ -45,6 +45,8 @@ _DRAWN: dict[str, tuple[str, str, tuple[float, float, float]]] = {
     MINUS: (_POINTS_CLASS, "outside", (1.0, 0.35, 0.8)),
 }
 
+ROLES = tuple(_DRAWN)
+
 #: The image is cut this far beyond the drawn points, as a share of the line's length and in mm: farther than the
 #: method looks, so that the cut changes nothing. User-set.
 _CROP_SHARE, _CROP_MM = 1.2, 25.0
@@ -313,7 +315,7 @@ class LesionDrawing:
         node.SetAttribute(LESION, lesion_id or None)
         if lesion_id:
             nodes.move_to_folder(node, nodes.hierarchy_folder(self.case.lesions[lesion_id].name))
-        _style(node, _DRAWN[role][2])
+        style_drawn(node, _DRAWN[role][2])
         self._follow(node)
 
     def _follow(self, node: Any) -> None:
@@ -461,7 +463,8 @@ def _singleton(kind: str) -> Any:
     return slicer.mrmlScene.GetNodeByID(f"vtkMRML{kind}NodeSingleton")
 
 
-def _style(node: Any, color: tuple[float, float, float]) -> None:
+def style_drawn(node: Any, color: tuple[float, float, float]) -> None:
+    """Show what is drawn on an image as small handles in its slices, without words and not in 3D."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetSelectedColor(color)

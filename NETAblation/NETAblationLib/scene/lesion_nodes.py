@@ -40,12 +40,12 @@ class LesionNodes:
     @property
     def tumor_center_ras_mm(self) -> npt.NDArray[np.float64]:
         """Mean of the points of the tumor's surface, (3,)."""
-        return self._tumor_points().mean(axis=0)
+        return self.tumor_points_ras_mm.mean(axis=0)
 
     @property
     def extent_mm(self) -> float:
         """The longest edge of the tumor's box along R, A and S."""
-        return float(np.ptp(self._tumor_points(), axis=0).max())
+        return float(np.ptp(self.tumor_points_ras_mm, axis=0).max())
 
     @property
     def plan(self) -> Plan | None:
@@ -61,7 +61,9 @@ class LesionNodes:
             return None
         return MarginResult.from_dict(documents.read_document(self.margin_node, schema="margin"))
 
-    def _tumor_points(self) -> npt.NDArray[np.float64]:
+    @property
+    def tumor_points_ras_mm(self) -> npt.NDArray[np.float64]:
+        """The points of the tumor's surface, (N, 3)."""
         return vtk_to_numpy(self.tumor_model.GetPolyData().GetPoints().GetData()).astype(np.float64)
 
 

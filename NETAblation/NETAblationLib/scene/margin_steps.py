@@ -226,39 +226,29 @@ def weakest_point(case: CaseScene, lesion_id: str) -> npt.NDArray[np.float64] | 
     return None if lesion is None or lesion.mam_point is None else point_position(lesion.mam_point)
 
 
-def jump_to(point_ras_mm: npt.ArrayLike) -> None:
-    """Center all slice views on a place in the world, (3,) RAS mm, and turn all cameras to it."""
-    right, anterior, superior = np.asarray(point_ras_mm, dtype=float).tolist()
-    slice_node = slicer.vtkMRMLSliceNode
-    slice_node.JumpAllSlices(slicer.mrmlScene, right, anterior, superior, slice_node.CenteredJumpSlice)
-    cameras = slicer.mrmlScene.GetNodesByClass("vtkMRMLCameraNode")
-    cameras.UnRegister(None)
-    for index in range(cameras.GetNumberOfItems()):
-        _look_from_outside(cameras.GetItemAsObject(index), np.array([right, anterior, superior]))
-
-
-def _look_from_outside(camera: Any, point: npt.NDArray[np.float64]) -> None:
-    """Shift a camera so that it looks at a point, as far away and from the same side as before."""
-    offset = np.subtract(camera.GetPosition(), camera.GetFocalPoint())
-    was_modifying = camera.StartModify()
-    camera.SetFocalPoint(point.tolist())
-    camera.SetPosition((point + offset).tolist())
-    camera.EndModify(was_modifying)
-    camera.ResetClippingRange()
-
-
 def show_histogram(case: CaseScene, lesion_id: str) -> Any:
     """Plot how much of the evaluable surface of a lesion has which margin; returns the chart's node.
 
-    Raises InputError where the margin is not measured or nothing is evaluable.
+    Where the margin is not measured, or nothing is evaluable, the plot views are emptied and None is returned.
     """
+    nodes.remove_nodes(*_with_lesion(lesion_id, TABLE_ROLE, SERIES_ROLE, CHART_ROLE))
+    chart = _histogram(case, lesion_id)
+    logic = slicer.app.applicationLogic()
+    logic.GetSelectionNode().SetActivePlotChartID(None if chart is None else chart.GetID())
+    logic.PropagatePlotChartSelection()
+    return chart
+
+
+def _histogram(case: CaseScene, lesion_id: str) -> Any:
+    """A new chart of the margin of a lesion; None where there is nothing to plot."""
     lesion = case.lesions.get(lesion_id)
     document = margin_document(case, lesion_id)
     if lesion is None or lesion.margin is None or document is None:
-        raise InputError("measure the margin first")
+        return None
     model = lesion.margin.surface
     evaluable = surfaces.point_scalars(model, surfaces.EVALUABLE) != 0
-    nodes.remove_nodes(*(node for node in _with_lesion(lesion_id, TABLE_ROLE, SERIES_ROLE, CHART_ROLE)))
+    if not evaluable.any():
+        return None
     made = add_margin_histogram(
         surfaces.point_scalars(model, surfaces.SIGNED_MARGIN)[evaluable],
         surfaces.surface_of(model).point_areas_mm2[evaluable],
@@ -268,8 +258,6 @@ def show_histogram(case: CaseScene, lesion_id: str) -> Any:
     )
     for node in (made.table, made.series, made.chart):
         node.SetAttribute(LESION, lesion_id)
-    if slicer.app.layoutManager() is not None:
-        slicer.modules.plots.logic().ShowChartInLayout(made.chart)
     return made.chart
 
 
@@ -400,7 +388,5 @@ def _replace_residual(case: CaseScene, lesion_id: str, result: MarginResult, mar
         segmentations.add_segment(node, mask, kind, resample=True)
     node.SetAttribute(LESION, lesion_id)
     nodes.move_to_folder(node, nodes.hierarchy_folder(name))
-    display = node.GetDisplayNode()
-    display.SetVisibility2DFill(True)
-    display.SetVisibility(False)
+    node.GetDisplayNode().SetVisibility(False)
     show_residual(lesion_id, shown)

@@ -1,14 +1,10 @@
-"""One or two images of the case in the slice views: side by side and linked, and centered on a place."""
+"""One or two images of the case in the slice views: side by side and linked, or one in all."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import slicer
-
-from ..core import frames
 
 #: The slice views of Slicer's layout with two views beside each other.
 _LEFT, _RIGHT = "Red", "Yellow"
@@ -47,12 +43,6 @@ def show_one(volume: Any) -> None:
         node.SetOrientationToDefault()
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         composite.SetBackgroundVolumeID(volume.GetID())
-
-
-def center_slices(point_ras_mm: npt.ArrayLike) -> None:
-    """Bring a place, (3,) in RAS mm, into the middle of all slice views."""
-    (point,) = frames.as_points(np.asarray([point_ras_mm], float), "the place to center")
-    slicer.modules.markups.logic().JumpSlicesToLocation(*point.tolist(), True)
 
 
 def _set_layout(layout: int) -> None:

@@ -27,6 +27,9 @@ KEPT = "NETAblation.Kept"
 #: Thickness of a probe's line in the views, mm; near a 13 to 17 gauge shaft (2.4 to 1.5 mm). User-set.
 PROBE_DIAMETER_MM = 2.0
 
+#: Longer than any probe, mm.
+_LONGEST_MM = 1000.0
+
 
 def add_probe(
     entry_ras_mm: npt.ArrayLike,
@@ -127,9 +130,16 @@ def style_line(node: Any) -> None:
     display.SetGlyphSize(PROBE_DIAMETER_MM * 1.5)
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(False)
-    display.SetSliceProjection(True)
+    # All of a probe that a slice cuts is seen in it, in one color: Slicer's own fading would turn amber into red.
+    display.SetLineColorFadingStart(_LONGEST_MM)
+    display.SetLineColorFadingEnd(2.0 * _LONGEST_MM)
     display.SetSliceProjectionUseFiducialColor(True)
     display.SetSliceProjectionOpacity(0.9)
+
+
+def show_handles(node: Any, is_shown: bool) -> None:
+    """Show both ends of a probe in every slice, however far away, so that they can be dragged there, or hide them."""
+    node.GetDisplayNode().SetSliceProjection(is_shown)
 
 
 def _end_indices(node: Any) -> tuple[int, int]:

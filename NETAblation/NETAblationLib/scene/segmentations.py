@@ -22,7 +22,7 @@ from ..core import frames
 from ..core.errors import GeometryError
 from .nodes import create_node
 from .provenance import Provenance
-from .terminology import Term, load_terminology, term
+from .terminology import VESSELS, Term, load_terminology, term
 from .volumes import numpy_matrix, set_geometry, vtk_matrix
 
 KIND_TAG = "NETAblation.Kind"
@@ -33,7 +33,10 @@ _BINARY = "Binary labelmap"
 _LATTICE_TOLERANCE = 0.01
 
 #: Slice outlines are drawn this thick (pixels) and fills this opaque. User-set.
-_OUTLINE_PIXELS = 3
+_OUTLINE_PIXELS, _FILL_OPACITY = 3, 0.5
+
+#: Kinds that are filled in the slices; the others are outlined only, so that the image is seen in them.
+_FILLED = frozenset({"residual_tumor", "residual_margin", *VESSELS})
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,6 @@ def add_segmentation(reference: sitk.Image, name: str, provenance: Provenance, *
     segmentation.SetConversionParameter(parameter, geometry)
     display = node.GetDisplayNode()
     display.SetSliceIntersectionThickness(_OUTLINE_PIXELS)
-    display.SetVisibility2DFill(False)
     return node
 
 
@@ -263,9 +265,12 @@ def _tag(segment: Any, name: str) -> str:
 
 
 def _style(segmentation: Any, segment_id: str, segment_term: Term) -> None:
-    """Organs faint, what is measured in full color."""
+    """Organs faint, what is measured in full color; vessels tinted, since outlines would be wider than they are."""
     is_subject = segment_term.kind in {"tumor", "zone", "planned_zone", "residual_tumor", "residual_margin", "lesion"}
     display = segmentation.GetDisplayNode()
+    display.SetSegmentVisibility2DFill(segment_id, segment_term.kind in _FILLED)
+    display.SetSegmentVisibility2DOutline(segment_id, segment_term.kind not in VESSELS)
+    display.SetSegmentOpacity2DFill(segment_id, _FILL_OPACITY)
     display.SetSegmentOpacity2DOutline(segment_id, 1.0 if is_subject else 0.5)
     display.SetSegmentOpacity3D(segment_id, 0.6 if is_subject else 0.15)
 

@@ -80,10 +80,10 @@ def add_surface(
     return _add_model(data, name, provenance, color, opacity)
 
 
-def show_cut(node: Any) -> None:
-    """Show where the slices cut a surface, as a line."""
+def show_cut(node: Any, is_shown: bool = True) -> None:
+    """Show where the slices cut a surface, as a line, or hide that; a margin's line has the colors of the margin."""
     display = node.GetDisplayNode()
-    display.SetVisibility2D(True)
+    display.SetVisibility2D(is_shown)
     display.SetSliceIntersectionThickness(_CUT_PIXELS)
 
 
@@ -219,7 +219,20 @@ def add_margin_legend(node: Any, title: str = "Signed margin, mm") -> Any:
     legend.SetMaxNumberOfColors(len(BAND_COLORS))
     legend.SetNumberOfLabels(len(BAND_COLORS))
     legend.SetLabelFormat("%s")
+    for style in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        style.SetFontFamilyToArial()
+        style.SetItalic(False)
+        style.SetBold(False)
     return legend
+
+
+def show_margin_legend(node: Any, is_shown: bool) -> None:
+    """Show the scale of a margin model beside the 3D views, or hide it; it is made when it is first shown."""
+    legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
+    if legend is None and is_shown:
+        legend = add_margin_legend(node)
+    if legend is not None:
+        legend.SetVisibility(is_shown)
 
 
 def margin_key(node: Any) -> list[Key]:

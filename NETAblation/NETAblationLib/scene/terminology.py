@@ -32,6 +32,9 @@ _DERIVED_KINDS = {
     "residual_margin": ("tissue", "Margin not ablated", (255, 176, 0)),
 }
 
+#: Kinds of vessels in the liver.
+VESSELS = ("portal_vein", "hepatic_vein", "hepatic_artery", "vessels")
+
 #: Names for people where the code's own meaning would not say what is meant in an ablation case.
 _NAMES = {"tumor": "Tumor", "zone": "Ablation zone", "tissue": "Tissue"}
 

@@ -1,4 +1,7 @@
-"""Slice and 3D views off screen: a window, Slicer's logic and its displayable managers in each."""
+"""Slice and 3D views off screen: a window, Slicer's logic and its displayable managers in each.
+
+A view makes a view node of its own, or draws one that is there, such as that of a layout, as it is.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,23 @@ import numpy.typing as npt
 import slicer
 import vtk
 
+from .layouts import bare
 from .offscreen import new_window
 from .overlays import Color
 
 _SLICE_MANAGERS = (
     "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLTransformsDisplayableManager2D",
     "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLOrientationMarkerDisplayableManager",
 )
 _SPACE_MANAGERS = (
     "vtkMRMLCameraDisplayableManager",
     "vtkMRMLViewDisplayableManager",
     "vtkMRMLModelDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager3D",
+    "vtkMRMLTransformsDisplayableManager3D",
     "vtkMRMLMarkupsDisplayableManager",
     "vtkMRMLColorLegendDisplayableManager",
     "vtkMRMLOrientationMarkerDisplayableManager",
@@ -52,8 +60,8 @@ BACKGROUNDS = {
 class SliceView:
     """A slice view in a window of its own."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        """Open a view of `size` (width, height) pixels."""
+    def __init__(self, size: tuple[int, int], node: Any = None) -> None:
+        """Open a view of `size` (width, height) pixels, on a slice node of its own or on `node`."""
         self.size = size
         self.window = new_window(size)
         self.renderer = vtk.vtkRenderer()
@@ -67,8 +75,12 @@ class SliceView:
         self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         slicer.app.applicationLogic().GetSliceLogics().AddItem(self.logic)
         self.logic.SetMRMLScene(slicer.mrmlScene)
-        self.node = self.logic.AddSliceNode(_VIEW_NAME)
-        self.node.SetMappedInLayout(1)
+        self._is_own_node = node is None
+        self.node = self.logic.AddSliceNode(_VIEW_NAME) if node is None else node
+        if self._is_own_node:
+            self.node.SetMappedInLayout(1)
+        self.logic.SetSliceNode(self.node)
+        self.logic.ResizeSliceNode(*size)
         self._show_image()
         # Only now: managers add their actors above what the renderer has.
         self._managers.SetMRMLDisplayableNode(self.node)
@@ -79,7 +91,6 @@ class SliceView:
         """Show `volume` at `center`, a picture `field_of_view_mm` wide; columns of `axes`: right, up, normal."""
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
         width, height = self.size
-        self.logic.ResizeSliceNode(width, height)
         to_ras = self.node.GetSliceToRAS()
         for row in range(3):
             for column in range(3):
@@ -88,7 +99,20 @@ class SliceView:
         self.node.SetFieldOfView(field_of_view_mm, field_of_view_mm * height / width, 1.0)
         self.node.SetXYZOrigin(0.0, 0.0, 0.0)
         self.node.UpdateMatrices()
-        self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
+        self.follow_image()
+
+    def follow_image(self) -> None:
+        """Draw the images that the view has now; none where it has none."""
+        connection = self.logic.GetImageDataConnection()
+        self._image.SetVisibility(connection is not None)
+        if connection is not None:
+            self._mapper.SetInputConnection(connection)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the view another size, (width, height) pixels; the height of what it shows stays, as in Slicer."""
+        self.size = size
+        self.window.SetSize(*size)
+        self.logic.ResizeSliceNode(*size)
 
     def directions(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Right and up of the picture, in RAS."""
@@ -107,7 +131,7 @@ class SliceView:
         """Take the view out of the scene."""
         self._managers.SetMRMLDisplayableNode(None)
         slicer.app.applicationLogic().GetSliceLogics().RemoveItem(self.logic)
-        nodes = [self.logic.GetSliceCompositeNode(), self.node]
+        nodes = [self.logic.GetSliceCompositeNode(), self.node] if self._is_own_node else []
         self.logic.SetMRMLScene(None)
         _remove(nodes)
         self.window.Finalize()
@@ -116,17 +140,18 @@ class SliceView:
         self._mapper = vtk.vtkImageMapper()
         self._mapper.SetColorWindow(255)
         self._mapper.SetColorLevel(127.5)
-        actor = vtk.vtkActor2D()
-        actor.SetMapper(self._mapper)
-        actor.GetProperty().SetDisplayLocationToBackground()
-        self.renderer.AddViewProp(actor)
+        self._image = vtk.vtkActor2D()
+        self._image.SetMapper(self._mapper)
+        self._image.GetProperty().SetDisplayLocationToBackground()
+        self._image.VisibilityOff()
+        self.renderer.AddViewProp(self._image)
 
 
 class SpaceView:
     """A 3D view in a window of its own."""
 
-    def __init__(self, size: tuple[int, int], background: Background) -> None:
-        """Open a view of `size` (width, height) pixels."""
+    def __init__(self, size: tuple[int, int], background: Background | None = None, node: Any = None) -> None:
+        """Open a view of `size` (width, height) pixels, on a view node of its own before `background`, or on `node`."""
         self.size = size
         self.window = new_window(size)
         self.window.SetAlphaBitPlanes(1)
@@ -145,15 +170,20 @@ class SpaceView:
         self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         slicer.app.applicationLogic().GetViewLogics().AddItem(self.logic)
         self.logic.SetMRMLScene(slicer.mrmlScene)
-        self.node = self.logic.AddViewNode(_VIEW_NAME)
-        self.node.SetMappedInLayout(1)
-        self.node.SetBoxVisible(False)
-        self.node.SetAxisLabelsVisible(False)
-        self.node.SetBackgroundColor(background.bottom)
-        self.node.SetBackgroundColor2(background.top)
-        self.node.SetOrientationMarkerType(self.node.OrientationMarkerTypeCube)
-        self.node.SetOrientationMarkerSize(self.node.OrientationMarkerSizeSmall)
+        self._is_own_node = node is None
+        self.node = self.logic.AddViewNode(_VIEW_NAME) if node is None else node
+        if self._is_own_node:
+            self.node.SetMappedInLayout(1)
+            bare(self.node)
+        if background is not None:
+            self.node.SetBackgroundColor(background.bottom)
+            self.node.SetBackgroundColor2(background.top)
         self._managers.SetMRMLDisplayableNode(self.node)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the view another size, (width, height) pixels."""
+        self.size = size
+        self.window.SetSize(*size)
 
     def look_at(self, focus: npt.NDArray[np.float64], toward_viewer: npt.NDArray[np.float64], height_mm: float) -> None:
         """Look at `focus` from the direction `toward_viewer`; the picture is `height_mm` high there."""
@@ -175,11 +205,11 @@ class SpaceView:
 
     def close(self) -> None:
         """Take the view out of the scene."""
-        camera = self._camera_node()
+        nodes = [self.node, self._camera_node()] if self._is_own_node else []
         self._managers.SetMRMLDisplayableNode(None)
         slicer.app.applicationLogic().GetViewLogics().RemoveItem(self.logic)
         self.logic.SetMRMLScene(None)
-        _remove([self.node, camera])
+        _remove(nodes)
         self.window.Finalize()
 
     def _camera_node(self) -> Any:

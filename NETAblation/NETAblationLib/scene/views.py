@@ -32,7 +32,7 @@ import vtk
 
 from ..core import frames
 from ..core.errors import InputError
-from . import points, probes, segmentations, surfaces
+from . import cameras, points, probes, segmentations, surfaces
 from .messages import captured_messages
 from .offscreen import png_of
 from .overlays import WHITE, Color, Key, Overlay
@@ -45,9 +45,6 @@ ORIENTATIONS = {
     "coronal": ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
     "sagittal": ((0.0, -1.0, 0.0), (0.0, 0.0, 1.0)),
 }
-
-#: Steepest look up or down, so that superior stays up in the picture. User-set.
-_MAX_ELEVATION_DEGREES = 65.0
 
 
 def render_slice(
@@ -291,17 +288,11 @@ def _segment_entries(chosen: Mapping[Any, Sequence[str]]) -> list[Key]:
 
 
 def _viewing_direction(focus: npt.NDArray[np.float64], facing: npt.ArrayLike | None) -> npt.NDArray[np.float64]:
-    """Unit vector from the focus to the viewer, kept away from straight above and below."""
-    direction = np.array([0.0, 1.0, 0.0])
-    if facing is not None:
-        toward = frames.as_points(np.asarray([facing], float), "the place to face")[0] - focus
-        if np.linalg.norm(toward) > 0:
-            direction = toward / np.linalg.norm(toward)
-    limit = np.deg2rad(_MAX_ELEVATION_DEGREES)
-    elevation = np.clip(np.arcsin(np.clip(direction[2], -1.0, 1.0)), -limit, limit)
-    level = np.linalg.norm(direction[:2])
-    azimuth = direction[:2] / level if level > 0 else np.array([0.0, 1.0])
-    return np.array([*(azimuth * np.cos(elevation)), np.sin(elevation)])
+    """Unit vector from the focus to the viewer: from the front where no place is to face him."""
+    if facing is None:
+        return np.array([0.0, 1.0, 0.0])
+    (place,) = frames.as_points(np.asarray([facing], float), "the place to face")
+    return cameras.toward_viewer(focus, place)
 
 
 def _height_of(models: Sequence[Any]) -> float:

@@ -18,6 +18,7 @@ from ..core.lesions import LesionSegmentation, segment_lesion
 from ..core.progress import ProgressCallback, silent
 from . import documents, nodes, segmentations, transforms
 from .cases import CaseScene
+from .lesion_drawing import style_drawn
 from .lesion_nodes import LesionNodes
 from .nodes import LESION
 from .provenance import ROLE, Provenance, nodes_with_role
@@ -203,9 +204,7 @@ def _own_line(case: CaseScene, lesion_id: str, node: Any) -> None:
     node.SetAttribute(LESION, lesion_id)
     transforms.put_under(node, case.transform)
     nodes.move_to_folder(node, nodes.hierarchy_folder(case.lesions[lesion_id].name))
-    if node.GetDisplayNode() is not None:
-        node.GetDisplayNode().SetSelectedColor(term("zone").color)
-        node.GetDisplayNode().SetColor(term("zone").color)
+    style_drawn(node, term("zone").color)
 
 
 def _measures_node(lesion_id: str) -> Any:

@@ -9,7 +9,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..scene import step_views
 from ..scene.cases import CaseScene
+from ..scene.layouts import FUSION, LESIONS, MARGIN, PLANNING
+
+#: What the views show when a panel is opened by its button; the case has no views of its own.
+_STEPS = {"NETAblationLesions": LESIONS, "NETAblationProbes": PLANNING, "NETAblationMargins": FUSION}
 
 
 class CaseHeader:
@@ -65,6 +70,9 @@ class CaseHeader:
 
     def _open(self, button: qt.QPushButton, name: str) -> None:
         button.checked = False
+        case = CaseScene.open()
+        if case is not None and name in _STEPS:
+            step_views.show_step(_step(name, case), case, case.current_lesion)
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule(name)
 
@@ -98,4 +106,12 @@ class CaseHeader:
         if self._isFilling or case is None or index < 0:
             return
         case.current_lesion = self.lesionBox.itemData(index)
+        step_views.look_at_lesion(case, case.current_lesion)
         self._onChosen()
+
+
+def _step(name: str, case: CaseScene) -> str:
+    """What the views show with a panel: with the margins of a lesion that is measured, its margin."""
+    lesion = case.lesions.get(case.current_lesion)
+    is_measured = lesion is not None and lesion.margin is not None
+    return MARGIN if _STEPS[name] == FUSION and is_measured else _STEPS[name]

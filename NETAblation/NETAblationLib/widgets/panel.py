@@ -18,6 +18,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from ..scene import slice_views
 from ..scene.cases import CaseScene
 from .case_header import CaseHeader
 from .long_work import LongWork
@@ -155,6 +156,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._isEditNoticed = True
             case.notice_edits()
         self._watch(case)
+        slice_views.refit()  # after a change of the arrangement Qt has given the views their sizes by now
         self.header.show(case)
         self.refresh()
 
