@@ -26,7 +26,7 @@ from NETAblationLib.scene.case_report import (
     report_work,
     tumor_burden,
 )
-from NETAblationLib.scene.case_steps import DONE, PROBLEM, STALE, TO_DO, case_steps
+from NETAblationLib.scene.case_steps import DONE, PROBLEM, STALE, TO_DO, case_steps, lesion_left
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_table import LesionTable
 from NETAblationLib.scene.provenance import provenance_of
@@ -215,10 +215,14 @@ class NETAblationWidget(Panel):
         self.say(self.ui.reportLabel, _("Written: {path}").format(path=path))
 
     def onNext(self) -> None:
-        """Open the first step that is not done."""
-        step = self._nextStep()
-        if step is not None:
-            self.openStep(step.key)
+        """Open the first step that is not done, with a lesion for which it is not."""
+        step, case = self._nextStep(), self.case
+        if step is None:
+            return
+        left = "" if case is None else lesion_left(case, step.key)
+        if left:
+            case.current_lesion = left
+        self.openStep(step.key)
 
     def openStep(self, key: str) -> None:
         """Open the module in which a step is done, with the views it needs."""

@@ -125,7 +125,7 @@ class NETAblationMarginsWidget(Panel):
         ui.measureButton.connect("clicked()", self.onMeasure)
         ui.weakestButton.connect("clicked()", self.onWeakest)
         ui.residualButton.connect("toggled(bool)", self.onResidual)
-        ui.histogramButton.connect("clicked()", self.onHistogram)
+        ui.viewsButton.connect("clicked()", self.onViews)
         ui.nextProbeButton.connect("clicked()", self.onNextProbe)
         setColumns(ui.landmarksTable, [_("Pair"), _("Residual (mm)"), _("State")], wide=2)
         setColumns(ui.sharesTable, [_("Margin"), _("Share of surface")], wide=1)
@@ -273,6 +273,8 @@ class NETAblationMarginsWidget(Panel):
         """The zone of the lesion, and where it could come from."""
         ui = self.ui
         lesion = None if case is None else case.lesions.get(lesionId)
+        if lesionId != self.shownLesion and lesion is not None and lesion.zone_segment is None:
+            ui.zoneCollapsibleButton.collapsed = False
         missing = fusion_steps.missing_for_fusion(case) or ("" if lesion is not None else _("choose a lesion first"))
         self.allowKept(ui.drawZoneButton, missing)
         self.zoneDrawing.follow()
@@ -303,7 +305,7 @@ class NETAblationMarginsWidget(Panel):
         for widget in (ui.marginLabel, ui.intervalLabel, ui.marginDetailsLabel, ui.sharesTable, ui.shellsTable):
             widget.visible = summary is not None
         none = "" if summary is not None else _("measure the margin first")
-        self.allowKept(ui.histogramButton, none)
+        self.allowKept(ui.viewsButton, none)
         isKnown = case is not None and margin_steps.weakest_point(case, lesionId) is not None
         self.allowKept(ui.weakestButton, none, "" if isKnown else _("no part of the surface is evaluable"))
         isLeft = margin_steps.residual_node(lesionId) is not None
@@ -566,6 +568,12 @@ class NETAblationMarginsWidget(Panel):
         case = self.case
         margin_steps.apply_margin(case, lesionId, measured)
         step_views.show_step(layouts.MARGIN, case, lesionId)
+        for section in (
+            self.ui.imagesCollapsibleButton,
+            self.ui.zoneCollapsibleButton,
+            self.ui.lookCollapsibleButton,
+        ):
+            section.collapsed = True  # so that verdict and margin are seen together
 
     def onWeakest(self):
         """Center all views on the weakest point."""
@@ -578,9 +586,9 @@ class NETAblationMarginsWidget(Panel):
         with self.attempt(_("What was not ablated cannot be shown."), isSlow=True):
             margin_steps.show_residual(self.lesionId, isOn)
 
-    def onHistogram(self):
-        """Arrange the views for the margin, the histogram among them."""
-        with self.attempt(_("The histogram cannot be plotted."), isSlow=True):
+    def onViews(self):
+        """Arrange the views for the margin."""
+        with self.attempt(_("The margin cannot be shown."), isSlow=True):
             step_views.show_step(layouts.MARGIN, self.case, self.lesionId)
 
     def onDevice(self, index):

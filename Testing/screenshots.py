@@ -20,8 +20,9 @@ sys.path[:0] = [str(_MODULES), str(_TESTING)]
 
 #: Width of a panel in pixels, as it docks beside the views.
 _PANEL_WIDTH = 420
-#: In which order the lesions of the digital patient are drawn; the margin is measured of the last, a subcapsular one.
-_TREATED = (0, 2, 3, 4, 5, 1)
+#: In which order the lesions of the digital patient are drawn; the margin is measured of the last, a large one whose
+#: zone is short on one side.
+_TREATED = (1, 2, 3, 4, 5, 0)
 
 
 def main(folder: Path, has_sections: bool) -> None:
@@ -48,7 +49,7 @@ def main(folder: Path, has_sections: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     user = workflow.User(open_panel)
     views = view_mosaic.Views()
-    patient = make_patient("small", seed=0)
+    patient = make_patient("standard", seed=0)
     sys.modules["NETAblation"].make_patient = lambda *_args, **_named: patient  # type: ignore[attr-defined]
     show = _grab_sections if has_sections else _grab
     workflow.begin(user)
@@ -58,9 +59,9 @@ def main(folder: Path, has_sections: bool) -> None:
     for lesion_id in lesion_ids:
         workflow.choose_lesion(user, "NETAblationProbes", lesion_id)
         workflow.plan(user)
+    views.write(folder / "views-planning.png")
     _select_row(user, "NETAblationProbes", "probesTable")
     show(user, "NETAblationProbes", folder / "panel-probes.png")
-    views.write(folder / "views-planning.png")
     for lesion_id, number in zip(lesion_ids, _TREATED, strict=True):
         workflow.choose_lesion(user, "NETAblationMargins", lesion_id)
         workflow.draw_zone(user, patient, number)

@@ -10,6 +10,7 @@ import slicer
 from NETAblationLib.core.margins import measure_margin
 from NETAblationLib.scene import storage, volumes
 from NETAblationLib.scene.case_report import tumor_burden
+from NETAblationLib.scene.case_steps import case_steps, lesion_left
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.provenance import Provenance
 
@@ -117,6 +118,18 @@ def test_steps_open_their_module(measured):
     for row in range(table.rowCount):
         table.cellWidget(row, 2).click()
     assert opened == ["NETAblationLesions"] * 3 + ["NETAblationProbes"] + ["NETAblationMargins"] * 3
+
+
+def test_the_next_step_takes_a_lesion_for_which_it_is_to_be_done(measured):
+    case, opened = measured.case, []
+    first, second = case.lesions
+    measured.openStep = opened.append
+    measured._nextStep = lambda: next(step for step in case_steps(case) if step.key == "margin")
+    case.current_lesion = first  # its margin is measured
+    measured.ui.nextButton.click()
+    assert (opened, case.current_lesion) == (["margin"], second)
+    assert lesion_left(case, "plan") == second  # neither has one: the current lesion
+    assert lesion_left(case, "liver") == ""
 
 
 def test_the_case_comes_back_from_the_file(measured, tmp_path):

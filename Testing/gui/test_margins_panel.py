@@ -153,7 +153,9 @@ def test_the_workflow_by_the_buttons(treated, patient, dialogs, tmp_path):
     assert margin_steps.is_residual_shown(widget.lesionId)
     assert ui.nextProbeButton.enabled
     assert len(nodes_with_role(CHART_ROLE)) == 1
-    ui.histogramButton.click()
+    assert ui.lookCollapsibleButton.collapsed
+    assert not ui.marginCollapsibleButton.collapsed
+    ui.viewsButton.click()
     assert dialogs.shown == []
     assert len(nodes_with_role(CHART_ROLE)) == 1
 

@@ -10,6 +10,7 @@ import pytest
 import slicer
 
 from NETAblationLib.core.errors import Cancelled, InputError
+from NETAblationLib.scene import layouts
 from NETAblationLib.scene.cases import CaseScene
 
 
@@ -110,8 +111,23 @@ def test_the_lesion_is_the_same_in_all_panels(panel, sample_case, small_patient)
     second.refreshNow()
     assert second.lesionId == names[1]
     assert second.header.lesionBox.currentIndex == 1
-    second.header.step(1)
+    second.header.nextButton.click()
     assert CaseScene.open().current_lesion == names[0]
+
+
+def test_the_way_to_a_panel_arranges_its_views(panel, sample_case):
+    layout = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    try:
+        buttons = panel("NETAblation").header.moduleButtons
+        for name, arranged in (
+            ("NETAblationLesions", layouts.LESIONS),
+            ("NETAblationProbes", layouts.PLANNING),
+            ("NETAblationMargins", layouts.FUSION),
+        ):
+            buttons[name].click()
+            assert layouts.current_layout() == arranged
+    finally:
+        slicer.mrmlScene.RemoveNode(layout)
 
 
 def test_closing_the_scene_stops_the_work(panel):

@@ -23,7 +23,7 @@ from NETAblationLib.scene.overlays import Overlay
 from NETAblationLib.scene.view_windows import SliceView, SpaceView
 
 #: Pixels of a picture (width, height), of the gap between views, and of the bar above a view.
-SIZE = (1080, 720)
+SIZE = (960, 640)
 GAP, BAR = 3, 20
 _GAP_GRAY = 60
 #: Color of the bar above views that are no slices, as Slicer has it.

@@ -97,12 +97,13 @@ def plan(user: User) -> None:
 
 
 def choose_lesion(user: User, name: str, lesion_id: str) -> None:
-    """Another lesion in the head of a panel: two clicks."""
+    """Go to another lesion by the button for the next one in the head of a panel."""
     user.go(name)
     user.settle(name)
-    box = user.widget(name).header.lesionBox
-    box.currentIndex = box.findData(lesion_id)
-    user.clicks += 2
+    header = user.widget(name).header
+    while header.lesionBox.itemData(header.lesionBox.currentIndex) != lesion_id:
+        header.nextButton.click()
+        user.clicks += 1
     user.settle(name)
 
 

@@ -46,12 +46,21 @@ def case_steps(case: CaseScene | None) -> list[Step]:
         _liver(case),
         _of_lesions(lesions),
         _obstacles(case),
-        _per_lesion("plan", lesions, [lesion.plan_node for lesion in lesions], "no plan yet"),
+        _per_lesion("plan", case, "no plan yet"),
         _post_image(case),
-        _zones(case),
+        _per_lesion("zones", case, "draw them before fusing"),
         _fusion(case),
-        _margins(lesions),
+        _per_lesion("margin", case, "none measured yet"),
     ]
+
+
+def lesion_left(case: CaseScene, key: str) -> str:
+    """The id of a lesion for which a step is to be done: the current one where it is, else the first.
+
+    Empty where none is left, and for a step that is not done lesion by lesion.
+    """
+    left = [lesion.segment_id for lesion, node in _results(case, key) if node is None or is_stale(node)]
+    return case.current_lesion if case.current_lesion in left else next(iter(left), "")
 
 
 _TITLES = {
@@ -107,11 +116,6 @@ def _post_image(case: CaseScene) -> Step:
     return _step("post_image", DONE, "chosen")
 
 
-def _zones(case: CaseScene) -> Step:
-    treated = treated_lesions(case)
-    return _per_lesion("zones", treated, [lesion.zone_model for lesion in treated], "draw them before fusing")
-
-
 def _fusion(case: CaseScene) -> Step:
     if case.post_volume is None or case.transform is None:
         left = ", ".join(lesion.name for lesion in treated_lesions(case) if lesion.zone_segment is None)
@@ -131,19 +135,28 @@ def _fusion(case: CaseScene) -> Step:
     return _step("fusion", DONE, words if error is None else f"{words}, error about {error:.1f} mm")
 
 
-def _margins(lesions: list[LesionNodes]) -> Step:
-    """Margins are asked for where there are zones."""
-    ablated = [lesion for lesion in lesions if lesion.zone_segment is not None] or lesions
-    return _per_lesion("margin", ablated, [lesion.margin_node for lesion in ablated], "none measured yet")
+def _results(case: CaseScene, key: str) -> list[tuple[LesionNodes, Any]]:
+    """The lesions that a step is asked for, each with the node of its result, or None."""
+    lesions = list(case.lesions.values())
+    if key == "plan":
+        return [(lesion, lesion.plan_node) for lesion in lesions]
+    if key == "zones":
+        return [(lesion, lesion.zone_model) for lesion in treated_lesions(case)]
+    if key == "margin":  # asked for where there are zones
+        ablated = [lesion for lesion in lesions if lesion.zone_segment is not None] or lesions
+        return [(lesion, lesion.margin_node) for lesion in ablated]
+    return []
 
 
-def _per_lesion(key: str, lesions: list[LesionNodes], results: list[Any], none_yet: str) -> Step:
-    if not lesions or not any(results):
+def _per_lesion(key: str, case: CaseScene, none_yet: str) -> Step:
+    results = _results(case, key)
+    nodes = [node for _, node in results]
+    if not any(nodes):
         return _step(key, TO_DO, none_yet)
-    missing = [lesion.name for lesion, result in zip(lesions, results, strict=True) if result is None]
+    missing = [lesion.name for lesion, node in results if node is None]
     if missing:
-        return _step(key, TO_DO, f"{len(lesions) - len(missing)} of {len(lesions)}; left: {', '.join(missing)}")
-    return _fresh_or_stale(key, results, f"{len(lesions)} of {len(lesions)}")
+        return _step(key, TO_DO, f"{len(results) - len(missing)} of {len(results)}; left: {', '.join(missing)}")
+    return _fresh_or_stale(key, nodes, f"{len(results)} of {len(results)}")
 
 
 def _fresh_or_stale(key: str, results: Iterable[Any], done: str) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 
 from ..core.coverage import PlanCoverage
 from ..core.devices import Device, ZoneSetting
@@ -44,7 +45,12 @@ def path_in_detail(check: PathCheck) -> str:
 def probe_in_words(row: ProbeRow, catalogue: Mapping[str, Device]) -> str:
     """All of one probe, a line each: device and zones, angles, and why its path is as it is."""
     device = catalogue.get(row.probe.device)
-    zones = [f"{a.setting} ({a.short_axis_mm:.0f} x {a.long_axis_mm:.0f} mm)" for a in row.probe.ablations]
+    zones = []
+    for words, same in groupby(
+        f"{a.setting} ({a.short_axis_mm:.0f} x {a.long_axis_mm:.0f} mm)" for a in row.probe.ablations
+    ):
+        count = len(list(same))
+        zones.append(words if count == 1 else f"{count} times {words}")
     model = row.probe.device if device is None else device.model
     parts = [f"{row.name}: {model}, {'; '.join(zones) or 'no ablation'}", row.trajectory.angles_in_words]
     if row.check is not None:
@@ -63,7 +69,8 @@ def numbers_in_words(coverage: PlanCoverage | None, plan: Plan | None, margin_mm
         f"healthy liver {coverage.liver_lost_ml:.0f} ml",
     ]
     if plan is not None and plan.lower_bound_punctures is not None:
-        words.append(f"at least {plan.lower_bound_punctures} puncture(s) and {plan.lower_bound_ablations} ablation(s)")
+        fewest = f"{plan.lower_bound_punctures} puncture(s) and {plan.lower_bound_ablations} ablation(s)"
+        words.append(f"no plan does with fewer than {fewest}")
     return ", ".join(words) + "."
 
 

@@ -21,10 +21,12 @@ from . import (
     zone_steps,
 )
 from .cases import CaseScene
+from .landmarks import LANDMARK_ROLES
 from .layouts import FUSION, LESIONS, MARGIN, PLANNING
 from .lesion_nodes import LesionNodes
 from .probes import probe_ends_in_world
 from .provenance import nodes_with_role
+from .skin_entries import SKIN_ROLE
 from .surfaces import surface_of
 
 #: What is seen around the liver on each side, mm, where all of it is to be seen. User-set.
@@ -57,9 +59,9 @@ def show_step(step: str, case: CaseScene | None, lesion_id: str = "") -> None:
 def show_nodes(step: str, case: CaseScene) -> None:
     """Show what belongs to a step and hide what would only cover it.
 
-    What is drawn on a lesion belongs to the step "lesions", probes, their zones and the vessels in 3D to planning, and
-    the diameter of an ablation zone to the fusion. At the margin the tumor's outline in the slices is colored by its
-    margin, in place of the plain one, and the liver does not veil it.
+    What is drawn on a lesion belongs to the step "lesions"; probes, their zones, vessels and skin in 3D to planning;
+    landmarks and the diameters of ablation zones to the fusion. At the margin the tumor's outline in the slices is
+    colored by its margin, in place of the plain one, and the liver does not veil it.
     """
     outlines = case.before.GetDisplayNode()
     for lesion in case.lesions.values():
@@ -75,8 +77,11 @@ def show_nodes(step: str, case: CaseScene) -> None:
     for role in lesion_drawing.ROLES:
         _show_in_slices(role, step == LESIONS)
     _show_in_slices(zone_steps.ZONE_LINE_ROLE, step == FUSION)
-    for model in nodes_with_role(vessel_surfaces.VESSEL_ROLE):
-        model.GetDisplayNode().SetVisibility3D(step == PLANNING)
+    for role in LANDMARK_ROLES.values():
+        _show_in_slices(role, step == FUSION)
+    for role in (vessel_surfaces.VESSEL_ROLE, SKIN_ROLE):
+        for model in nodes_with_role(role):
+            model.GetDisplayNode().SetVisibility3D(step == PLANNING)
     if case.liver_model is not None:
         case.liver_model.GetDisplayNode().SetVisibility3D(step != MARGIN)
 

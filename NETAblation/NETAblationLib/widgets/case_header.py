@@ -16,6 +16,9 @@ from ..scene.layouts import FUSION, LESIONS, MARGIN, PLANNING
 #: What the views show when a panel is opened by its button; the case has no views of its own.
 _STEPS = {"NETAblationLesions": LESIONS, "NETAblationProbes": PLANNING, "NETAblationMargins": FUSION}
 
+#: Width of the button that goes to the next lesion, in pixels. User-set.
+_NEXT_PIXELS = 26
+
 
 class CaseHeader:
     """`widget` shows the panels, the case's name and the lesions to choose from.
@@ -43,6 +46,11 @@ class CaseHeader:
         layout.addWidget(self.caseLabel, 1)
         layout.addWidget(qt.QLabel(_("Lesion:")))
         layout.addWidget(self.lesionBox, 1)
+        self.nextButton = qt.QPushButton("\u203a")
+        self.nextButton.toolTip = _("The next lesion (Ctrl+Down)")
+        self.nextButton.maximumWidth = _NEXT_PIXELS
+        self.nextButton.connect("clicked()", partial(self.step, 1))
+        layout.addWidget(self.nextButton)
 
     def _panels(self, moduleName: str) -> qt.QWidget:
         """A row of buttons that open the panels; that of this one is pressed and off."""
@@ -82,6 +90,7 @@ class CaseHeader:
         try:
             self.lesionBox.clear()
             self.lesionBox.enabled = False
+            self.nextButton.enabled = False
             if case is None:
                 self.caseLabel.text = _("No case yet")
                 return
@@ -92,6 +101,7 @@ class CaseHeader:
                 if lesionId == chosen:
                     self.lesionBox.currentIndex = number
             self.lesionBox.enabled = self.lesionBox.count > 0
+            self.nextButton.enabled = self.lesionBox.count > 1
         finally:
             self._isFilling = False
 
