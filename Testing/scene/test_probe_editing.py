@@ -333,7 +333,9 @@ def test_plan_is_accepted_undone_and_saved(measured, tmp_path):
     assert [row.probe for row in opened.rows] == list(plans[0].probes)
     assert opened.rows[0].is_locked
     opened.stop()
-    assert all(line.GetLocked() for line in case.lesions[opened.lesion_id].probe_lines)
+    for line in case.lesions[opened.lesion_id].probe_lines:
+        assert line.GetLocked()
+        assert not line.GetDisplayNode().GetSliceProjection()
 
 
 def test_skin_is_colored_and_hidden(measured):

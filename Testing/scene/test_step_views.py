@@ -26,6 +26,7 @@ WEAKEST = CENTER - np.array([8.0, 0.0, 0.0])
 SKIN = CENTER + np.array([10.0, 90.0, 30.0])
 GRID = shapes.grid((-80, -110, -70), (100, 110, 70), (2.0, 2.0, 2.0))
 SIZE = (720, 480)
+PROBE_COLOR = (0.1, 0.9, 0.2)
 
 needs_pictures = pytest.mark.skipif(not can_render(), reason="no off-screen OpenGL here")
 
@@ -158,15 +159,20 @@ def test_the_tumor_is_in_the_middle_of_each_slice_of_its_size(case, views):
 
 @needs_pictures
 def test_a_probe_is_seen_in_a_slice_from_the_skin_to_its_tip(case, views):
-    """Most of it lies off the slice, up to 30 mm; it is drawn as a whole in the color of its grade."""
+    """It runs 30 mm off the slice on its 90 mm; of one that is not worked on, what lies within 10 mm is seen."""
     (line,) = case.lesions["one"].probe_lines
-    color = (0.1, 0.9, 0.2)
-    line.GetDisplayNode().SetSelectedColor(color)
+    line.GetDisplayNode().SetSelectedColor(PROBE_COLOR)
     step_views.show_step(layouts.PLANNING, case, "one")
-    picture = seen_in(views)["Red"]
-    drawn = np.argwhere(np.abs(picture - color).max(axis=2) < 0.1)
-    height_mm = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode").GetFieldOfView()[1]
-    assert np.ptp(drawn[:, 0]) * height_mm / picture.shape[0] == pytest.approx(90.0, abs=4.0)
+
+    def drawn_mm():
+        picture = seen_in(views)["Red"]
+        rows = np.flatnonzero((np.abs(picture - PROBE_COLOR).max(axis=2) < 0.1).any(axis=1))
+        height_mm = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode").GetFieldOfView()[1]
+        return np.ptp(rows) * height_mm / picture.shape[0]
+
+    assert drawn_mm() == pytest.approx(90.0, abs=4.0)
+    probes.show_worked_on(line, False)
+    assert drawn_mm() == pytest.approx(30.0, abs=4.0)
 
 
 # --- the nodes ------------------------------------------------------------------------------
@@ -218,6 +224,9 @@ def test_vessels_have_their_surfaces_without_specks(case, masks):
     bounds = np.zeros(6)
     vessel.GetRASBounds(bounds)
     np.testing.assert_allclose(bounds, (-50, 50, 15, 25, -5, 5), atol=3.0)
+    display, (segment_id,) = case.before.GetDisplayNode(), segmentations.segment_ids(case.before, "portal_vein")
+    assert display.GetSegmentVisibility2DFill(segment_id)
+    assert not display.GetSegmentVisibility2DOutline(segment_id)  # in the slices they are tinted
     data = vessel.GetPolyData()
     case.notice_edits()
     assert vessel.GetPolyData() is data
@@ -225,7 +234,6 @@ def test_vessels_have_their_surfaces_without_specks(case, masks):
     assert nodes_with_role(VESSEL_ROLE) == [vessel]
     vessel.GetRASBounds(bounds)
     assert bounds[3] == pytest.approx(29.0, abs=2.0)
-    (segment_id,) = segmentations.segment_ids(case.before, "portal_vein")
     segmentations.remove_segment(case.before, segment_id)
     case.notice_edits()
     assert nodes_with_role(VESSEL_ROLE) == []

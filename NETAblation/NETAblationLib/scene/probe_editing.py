@@ -132,7 +132,7 @@ class ProbeEditing:
             self._ignore(line)
             if slicer.mrmlScene.IsNodePresent(line):
                 line.SetLocked(True)
-                probes.show_handles(line, False)
+                probes.show_worked_on(line, False)
         for tag in self._scene_tags:
             slicer.mrmlScene.RemoveObserver(tag)
         self._scene_tags, self._lines, self._probes, self._undo = [], [], [], []
@@ -379,7 +379,7 @@ class ProbeEditing:
 
     def _take(self, line: Any, probe: Probe) -> None:
         """Follow a line from now on."""
-        probes.show_handles(line, True)
+        probes.show_worked_on(line, True)
         self._lines.append(line)
         self._probes.append(probe)
         markups = slicer.vtkMRMLMarkupsNode

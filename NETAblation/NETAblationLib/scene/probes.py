@@ -27,8 +27,8 @@ KEPT = "NETAblation.Kept"
 #: Thickness of a probe's line in the views, mm; near a 13 to 17 gauge shaft (2.4 to 1.5 mm). User-set.
 PROBE_DIAMETER_MM = 2.0
 
-#: Longer than any probe, mm.
-_LONGEST_MM = 1000.0
+#: How far from a slice a probe is drawn in it, mm: one that is worked on as a whole, others near it. User-set.
+_WHOLE_MM, _NEAR_MM = 1000.0, 10.0
 
 
 def add_probe(
@@ -130,16 +130,25 @@ def style_line(node: Any) -> None:
     display.SetGlyphSize(PROBE_DIAMETER_MM * 1.5)
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(False)
-    # All of a probe that a slice cuts is seen in it, in one color: Slicer's own fading would turn amber into red.
-    display.SetLineColorFadingStart(_LONGEST_MM)
-    display.SetLineColorFadingEnd(2.0 * _LONGEST_MM)
     display.SetSliceProjectionUseFiducialColor(True)
     display.SetSliceProjectionOpacity(0.9)
+    _draw_within(display, _WHOLE_MM)
 
 
-def show_handles(node: Any, is_shown: bool) -> None:
-    """Show both ends of a probe in every slice, however far away, so that they can be dragged there, or hide them."""
-    node.GetDisplayNode().SetSliceProjection(is_shown)
+def show_worked_on(node: Any, is_worked_on: bool) -> None:
+    """Show a probe in the slices as one that is worked on, or as one of those around it.
+
+    The first is drawn as a whole in each slice that it crosses, and both its ends in every slice, so that they can be
+    dragged there; of the others only what is near a slice is drawn.
+    """
+    _draw_within(node.GetDisplayNode(), _WHOLE_MM if is_worked_on else _NEAR_MM)
+    node.GetDisplayNode().SetSliceProjection(is_worked_on)
+
+
+def _draw_within(display: Any, reach_mm: float) -> None:
+    """Draw a line in slices up to this distance, all in one color: Slicer's own fading would turn amber into red."""
+    display.SetLineColorFadingStart(reach_mm)
+    display.SetLineColorFadingEnd(1.1 * reach_mm)
 
 
 def _end_indices(node: Any) -> tuple[int, int]:
