@@ -123,6 +123,7 @@ class NETAblationMarginsWidget(Panel):
         ui.drawZoneButton.connect("toggled(bool)", self.onDrawZone)
         ui.takeZoneButton.connect("clicked()", self.onTakeZone)
         ui.measureButton.connect("clicked()", self.onMeasure)
+        ui.measureAllButton.connect("clicked()", self.onMeasureAll)
         ui.weakestButton.connect("clicked()", self.onWeakest)
         ui.residualButton.connect("toggled(bool)", self.onResidual)
         ui.viewsButton.connect("clicked()", self.onViews)
@@ -301,6 +302,8 @@ class NETAblationMarginsWidget(Panel):
         ui = self.ui
         self.choose(ui.deviceComboBox, self.parameterNode.device or next(iter(self.devices)))
         self.allowKept(ui.measureButton, margin_steps.missing_for_margin(case, lesionId))
+        several = len(margin_steps.measurable_lesions(case)) > 1
+        self.allowKept(ui.measureAllButton, "" if several else _("only one lesion, or none, can be measured"))
         summary = None if case is None else margin_steps.margin_summary(case, lesionId)
         for widget in (ui.marginLabel, ui.intervalLabel, ui.marginDetailsLabel, ui.sharesTable, ui.shellsTable):
             widget.visible = summary is not None
@@ -555,19 +558,28 @@ class NETAblationMarginsWidget(Panel):
 
     def onMeasure(self):
         """Measure the margin of the lesion."""
+        self.measure([self.lesionId])
+
+    def onMeasureAll(self):
+        """Measure the margins of all lesions that have an ablation zone."""
+        self.measure(margin_steps.measurable_lesions(self.case))
+
+    def measure(self, lesionIds):
+        """Measure the margins of some lesions."""
         with self.attempt(_("The margin cannot be measured.")):
             self.endPointing()
-            lesionId = self.lesionId
-            chosen = self.parameterNode
+            case, chosen = self.case, self.parameterNode
             shrinkage = chosen.zoneShrinkagePercent / 100.0
-            inputs = margin_steps.MarginInputs.of(self.case, lesionId, chosen.marginMm, shrinkage)
-            self.startWork(_("Margin"), inputs.measure, partial(self.onMeasured, lesionId))
+            inputs = [margin_steps.MarginInputs.of(case, each, chosen.marginMm, shrinkage) for each in lesionIds]
+            work = partial(margin_steps.measure_each, inputs)
+            self.startWork(_("Margin"), work, partial(self.onMeasured, lesionIds))
 
-    def onMeasured(self, lesionId, measured):
-        """Put the margin into the case and show it, the weakest point in all views."""
+    def onMeasured(self, lesionIds, measured):
+        """Put the margins into the case and show that of the lesion, its weakest point in all views."""
         case = self.case
-        margin_steps.apply_margin(case, lesionId, measured)
-        step_views.show_step(layouts.MARGIN, case, lesionId)
+        for lesionId, margin in zip(lesionIds, measured, strict=True):
+            margin_steps.apply_margin(case, lesionId, margin)
+        step_views.show_step(layouts.MARGIN, case, self.lesionId)
         for section in (
             self.ui.imagesCollapsibleButton,
             self.ui.zoneCollapsibleButton,

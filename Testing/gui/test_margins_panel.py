@@ -221,6 +221,22 @@ def test_vessels_of_both_images_check_the_fusion(treated, patient, monkeypatch):
     assert "segment the liver after first" in ui.vesselsAfterButton.toolTip
 
 
+def test_the_margins_of_all_lesions_with_a_zone_by_one_button(treated, patient, dialogs):
+    widget, case = treated, CaseScene.open()
+    fuse_truly(widget)
+    case.replace_zone("L1", patient["zone"])
+    widget.refreshNow()
+    assert "only one lesion" in widget.ui.measureAllButton.toolTip
+    for name in ("L2", "L3"):
+        case.add_lesion(name, patient["tumor"])
+    case.replace_zone("L2", patient["zone"])
+    widget.refreshNow()
+    widget.ui.measureAllButton.click()
+    finish(widget)
+    assert dialogs.shown == []
+    assert [lesion.margin is not None for lesion in case.lesions.values()] == [True, True, False]
+
+
 def test_a_stale_margin_looks_stale(treated, patient, dialogs):
     widget, ui = treated, treated.ui
     fuse_truly(widget)

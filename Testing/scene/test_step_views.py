@@ -184,7 +184,8 @@ def is_seen(node, where="3D"):
 
 
 def test_each_step_shows_what_belongs_to_it(measured):
-    lesion = measured.lesions["one"]
+    measured.add_lesion("two", shapes.mask_of(shapes.sphere((-30, 0, 0), 6), GRID))
+    lesion, other = measured.lesions.values()
     (line,), (vessel,) = lesion.probe_lines, nodes_with_role(VESSEL_ROLE)
     drawn = create_node("vtkMRMLMarkupsLineNode", "drawn", Provenance(lesion_drawing.LINE))
     outlines = measured.before.GetDisplayNode()
@@ -197,12 +198,15 @@ def test_each_step_shows_what_belongs_to_it(measured):
     assert not is_seen(line)
     assert not is_seen(vessel)
     assert not is_seen(measured.liver_model)
+    assert not is_seen(other.tumor_model)
+    assert is_seen(lesion.margin.surface)
     assert line.GetDisplayVisibility()  # the tick in the table of probes
     assert is_seen(lesion.margin.surface, "2D")
     assert not outlines.GetSegmentVisibility2DOutline("one")
     step_views.show_step(layouts.LESIONS, measured, "one")
     assert is_seen(drawn, "2D")
     assert is_seen(measured.liver_model)
+    assert is_seen(other.tumor_model)
     assert not is_seen(lesion.margin.surface, "2D")
     assert outlines.GetSegmentVisibility2DOutline("one")
 

@@ -182,6 +182,17 @@ def missing_for_margin(case: CaseScene | None, lesion_id: str) -> str:
     return ""
 
 
+def measurable_lesions(case: CaseScene | None) -> list[str]:
+    """The ids of the lesions whose margin can be measured now."""
+    return [] if case is None else [lesion_id for lesion_id in case.lesions if not missing_for_margin(case, lesion_id)]
+
+
+def measure_each(inputs: Sequence[MarginInputs], progress: ProgressCallback = silent) -> list[MeasuredMargin]:
+    """Measure several margins, one after the other, in the order of their inputs; touches no node."""
+    count = len(inputs)
+    return [part.measure(span(progress, number / count, (number + 1) / count)) for number, part in enumerate(inputs)]
+
+
 def apply_margin(case: CaseScene, lesion_id: str, measured: MeasuredMargin) -> None:
     """Put a margin into the case: the colored surface, the weakest place, the figures and what is not ablated."""
     case.replace_margin(lesion_id, measured.result, measured.shares_zone_with)

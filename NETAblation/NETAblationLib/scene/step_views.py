@@ -61,9 +61,11 @@ def show_nodes(step: str, case: CaseScene) -> None:
 
     What is drawn on a lesion belongs to the step "lesions"; probes, their zones, vessels and skin in 3D to planning;
     landmarks and the diameters of ablation zones to the fusion. At the margin the tumor's outline in the slices is
-    colored by its margin, in place of the plain one, and the liver does not veil it.
+    colored by its margin, in place of the plain one, and neither the liver nor another lesion hides it in 3D.
     """
     outlines = case.before.GetDisplayNode()
+    if step != MARGIN:
+        _show_in_space(case, None)
     for lesion in case.lesions.values():
         for node in (*lesion.probe_lines, lesion.planned_zone):
             if node is not None:
@@ -100,7 +102,7 @@ def _look(step: str, case: CaseScene, lesion_id: str, keeps_zoom: bool) -> None:
     if lesion is None or lesion.tumor_model is None:
         return
     if step == MARGIN:
-        _show_scale(case, lesion_id)
+        _show_in_space(case, lesion_id)
         margin_steps.show_histogram(case, lesion_id)
         if margin_steps.weakest_point(case, lesion_id) is not None:
             look_at_weakest(case, lesion_id, keeps_zoom=keeps_zoom)
@@ -141,11 +143,16 @@ def look_at_liver(case: CaseScene, *, keeps_zoom: bool = True) -> None:
     cameras.bring_into_view(points)
 
 
-def _show_scale(case: CaseScene, lesion_id: str) -> None:
-    """Show the scale of the margin's colors for one lesion only."""
-    for other, lesion in case.lesions.items():
-        if lesion.margin is not None:
-            surfaces.show_margin_legend(lesion.margin.surface, other == lesion_id)
+def _show_in_space(case: CaseScene, only: str | None) -> None:
+    """Show all lesions in 3D, or one alone with its margin and the scale of that, so that no other lies before it."""
+    for lesion_id, lesion in case.lesions.items():
+        margin = lesion.margin
+        colored = () if margin is None else (margin.surface, *margin.contours, margin.not_evaluable)
+        for node in (lesion.tumor_model, *colored, lesion.mam_point):
+            if node is not None:
+                node.GetDisplayNode().SetVisibility3D(only in (None, lesion_id))
+        if margin is not None:
+            surfaces.show_margin_legend(margin.surface, only == lesion_id)
 
 
 def _probe_corners(lesion: LesionNodes) -> list[Any]:
