@@ -115,19 +115,27 @@ def test_the_lesion_is_the_same_in_all_panels(panel, sample_case, small_patient)
     assert CaseScene.open().current_lesion == names[0]
 
 
-def test_the_way_to_a_panel_arranges_its_views(panel, sample_case):
-    layout = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
-    try:
-        buttons = panel("NETAblation").header.moduleButtons
-        for name, arranged in (
-            ("NETAblationLesions", layouts.LESIONS),
-            ("NETAblationProbes", layouts.PLANNING),
-            ("NETAblationMargins", layouts.FUSION),
-        ):
-            buttons[name].click()
-            assert layouts.current_layout() == arranged
-    finally:
-        slicer.mrmlScene.RemoveNode(layout)
+@pytest.fixture
+def layout(scene):
+    """The layout node, which only the application has from its start; a singleton, which clearing would keep."""
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if node is not None:
+        yield node
+        return
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLayoutNode")
+    yield node
+    slicer.mrmlScene.RemoveNode(node)
+
+
+def test_the_way_to_a_panel_arranges_its_views(panel, sample_case, layout):
+    buttons = panel("NETAblation").header.moduleButtons
+    for name, arranged in (
+        ("NETAblationLesions", layouts.LESIONS),
+        ("NETAblationProbes", layouts.PLANNING),
+        ("NETAblationMargins", layouts.FUSION),
+    ):
+        buttons[name].click()
+        assert layouts.current_layout() == arranged
 
 
 def test_closing_the_scene_stops_the_work(panel):
