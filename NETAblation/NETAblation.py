@@ -229,6 +229,7 @@ class NETAblationWidget(Panel):
         module, step = _MODULES[key]
         if step:
             step_views.show_step(step, self.case, self.lesionId)
+            self.refreshSoon()
         if module == self.moduleName:
             self.ui.imagesSection.collapsed = False
         else:

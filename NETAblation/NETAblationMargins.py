@@ -168,6 +168,11 @@ class NETAblationMarginsWidget(Panel):
         self.ui.addPairButton.checked = False
         self.ui.drawZoneButton.checked = False
 
+    def leaveMargin(self):
+        """Arrange the views for pointing in both images, where they show a margin."""
+        if layouts.current_layout() == layouts.MARGIN:
+            step_views.show_step(layouts.FUSION, self.case, self.lesionId)
+
     # Show
 
     def refresh(self):
@@ -499,6 +504,7 @@ class NETAblationMarginsWidget(Panel):
         with self.attempt(_("Landmarks cannot be placed.")):
             if isOn:
                 self.ui.landmarksCollapsibleButton.collapsed = False
+                self.leaveMargin()
                 self.ui.drawZoneButton.checked = False
                 self.ui.flickerButton.checked = False
                 self.landmarkPlacing = LandmarkPlacing(self.case, self.refreshSoon)
@@ -535,6 +541,7 @@ class NETAblationMarginsWidget(Panel):
                 return
             self.ui.addPairButton.checked = False
             self.ui.flickerButton.checked = False
+            self.leaveMargin()
             self.zoneDrawing.begin(self.case, self.lesionId)
 
     def onZoneDrawn(self, lesionId):

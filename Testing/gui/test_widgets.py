@@ -10,7 +10,7 @@ import pytest
 import slicer
 
 from NETAblationLib.core.errors import Cancelled, InputError
-from NETAblationLib.scene import layouts
+from NETAblationLib.scene import layouts, slice_views
 from NETAblationLib.scene.cases import CaseScene
 
 
@@ -136,6 +136,17 @@ def test_the_way_to_a_panel_arranges_its_views(panel, sample_case, layout):
     ):
         buttons[name].click()
         assert layouts.current_layout() == arranged
+
+
+def test_slices_that_got_another_size_are_fitted_again_when_idle(panel, sample_case):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
+    node.SetDimensions(400, 200, 1)
+    slice_views.show((0, 0, 0), slice_views.corners_around([[0, 0, 0]]))
+    height_mm = node.GetFieldOfView()[1]
+    node.SetDimensions(200, 400, 1)
+    panel("NETAblation").refreshSoon()
+    slicer.app.processEvents()
+    assert node.GetFieldOfView()[1] == pytest.approx(2.0 * height_mm)
 
 
 def test_closing_the_scene_stops_the_work(panel):

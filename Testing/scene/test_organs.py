@@ -189,12 +189,16 @@ def test_two_phases_are_shown_beside_each_other_and_linked(scene, pet_case):
         composites[name] = slicer.mrmlScene.AddNode(node)
         slices[name] = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", name)
         slices[name].SetLayoutName(name)
-    slices["Red"].JumpSliceByCentering(5, 6, 7)
+    slice_views.show((5, 6, 7), slice_views.corners_around([[5, 6, 7]]))
     phase_views.show_side_by_side(case.volume, volume)
     shown = {name: node.GetBackgroundVolumeID() for name, node in composites.items()}
     assert shown == {"Red": case.volume.GetID(), "Yellow": volume.GetID()}
     assert all(node.GetLinkedControl() and node.GetHotLinkedControl() for node in composites.values())
     assert {node.GetOrientation() for node in slices.values()} == {"Axial"}
+    slices["Red"].SetDimensions(200, 400, 1)
+    slices["Yellow"].SetDimensions(200, 400, 1)
+    slice_views.refit()
+    assert slices["Red"].GetFieldOfView()[:2] == slices["Yellow"].GetFieldOfView()[:2]
     slice_views.center((-20.0, 3.0, 4.0))
     for node in slices.values():
         position = [node.GetSliceToRAS().GetElement(row, 3) for row in range(3)]

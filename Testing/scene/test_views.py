@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -151,6 +152,24 @@ def test_scale_says_mm_and_the_scene_stays_as_it_was(scene):
     assert not (np.abs(right[0] - surfaces.BAND_COLORS[0]).max(axis=2) < 0.05).any()
     for color in surfaces.BAND_COLORS:
         assert (np.abs(right[1] - color).max(axis=2) < 0.05).sum() > 200
+
+
+def test_a_scale_that_is_shown_looks_as_before_after_a_picture(scene):
+    reference = shapes.grid(tuple(CENTER - 20), tuple(CENTER + 20), (2, 2, 2))
+    surface = mask_surface(shapes.mask_of(shapes.sphere(CENTER, 12), reference), "tumor")
+    models = surfaces.add_margin_surface(surface, np.full(len(surface.points_ras_mm), 3.0), "Margin", Provenance("m"))
+    surfaces.show_margin_legend(models.surface, True, "MAM 3.0 mm")
+    legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(models.surface)
+    assert legend.GetTitleText() == "MAM 3.0 mm\nSigned margin, mm"
+
+    def looks():
+        style = legend.GetTitleTextProperty()
+        return legend.GetTitleText(), legend.GetSize(), legend.GetPosition(), style.GetColor(), style.GetFontSize()
+
+    before = looks()
+    views.render_surfaces([models.surface], CENTER, size=(300, 200), margin=models.surface)
+    assert looks() == before
+    assert legend.GetVisibility()
 
 
 def test_impossible_pictures_are_refused(shown):

@@ -6,13 +6,16 @@ from typing import Any
 
 import slicer
 
+from . import layouts, slice_views
+
 #: The slice views of Slicer's layout with two views beside each other.
 _LEFT, _RIGHT = "Red", "Yellow"
 
 
 def show_side_by_side(first: Any, second: Any) -> None:
     """Show two volumes beside each other in axial views that move together."""
-    _set_layout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+    for node in slicer.util.getNodesByClass("vtkMRMLLayoutNode"):
+        node.SetViewArrangement(node.SlicerLayoutSideBySideView)
     shown = {_LEFT: first, _RIGHT: second}
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         volume = shown.get(composite.GetLayoutName())
@@ -27,9 +30,7 @@ def show_side_by_side(first: Any, second: Any) -> None:
     left = next((n for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetLayoutName() == _LEFT), None)
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         if left is not None and node.GetLayoutName() == _RIGHT:
-            node.GetSliceToRAS().DeepCopy(left.GetSliceToRAS())
-            node.SetFieldOfView(*left.GetFieldOfView())
-            node.UpdateMatrices()
+            slice_views.look_as(node, left)
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         if composite.GetLayoutName() in shown:
             composite.SetLinkedControl(True)
@@ -37,14 +38,9 @@ def show_side_by_side(first: Any, second: Any) -> None:
 
 
 def show_one(volume: Any) -> None:
-    """Show one volume in all slice views, each with its own orientation, and the 3D view."""
-    _set_layout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    """Show one volume in all slice views, each with its own orientation, as lesions are drawn."""
+    layouts.set_layout(layouts.LESIONS)
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.SetOrientationToDefault()
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         composite.SetBackgroundVolumeID(volume.GetID())
-
-
-def _set_layout(layout: int) -> None:
-    for node in slicer.util.getNodesByClass("vtkMRMLLayoutNode"):
-        node.SetViewArrangement(layout)

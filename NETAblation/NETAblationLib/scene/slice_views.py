@@ -60,6 +60,15 @@ def refit() -> None:
             _fit(node)
 
 
+def look_as(node: Any, other: Any) -> None:
+    """Let a slice view (its node) look where another one looks, and as far around."""
+    node.GetSliceToRAS().DeepCopy(other.GetSliceToRAS())
+    node.SetFieldOfView(*other.GetFieldOfView())
+    for name in (_HEIGHT, _SEEN):
+        node.SetAttribute(name, other.GetAttribute(name))
+    node.UpdateMatrices()
+
+
 def corners_around(points_ras_mm: npt.ArrayLike, by_mm: float = CONTEXT_MM) -> npt.NDArray[np.float64]:
     """The corners (8, 3) of the box around points (N, 3), made larger on each side."""
     points = np.asarray(points_ras_mm, dtype=np.float64)

@@ -24,6 +24,7 @@ from .cases import CaseScene
 from .landmarks import LANDMARK_ROLES
 from .layouts import FUSION, LESIONS, MARGIN, PLANNING
 from .lesion_nodes import LesionNodes
+from .points import point_label
 from .probes import probe_ends_in_world
 from .provenance import nodes_with_role
 from .skin_entries import SKIN_ROLE
@@ -152,7 +153,8 @@ def _show_in_space(case: CaseScene, only: str | None) -> None:
             if node is not None:
                 node.GetDisplayNode().SetVisibility3D(only in (None, lesion_id))
         if margin is not None:
-            surfaces.show_margin_legend(margin.surface, only == lesion_id)
+            least = "" if lesion.mam_point is None else point_label(lesion.mam_point)
+            surfaces.show_margin_legend(margin.surface, only == lesion_id, least)
 
 
 def _probe_corners(lesion: LesionNodes) -> list[Any]:

@@ -38,6 +38,8 @@ BAND_COLORS = ((0.79, 0.10, 0.12), (1.00, 0.76, 0.15), (0.10, 0.62, 0.35))
 NOT_EVALUABLE_COLOR = (0.55, 0.55, 0.58)
 CONTOUR_COLOR = (0.08, 0.08, 0.10)
 
+LEGEND_TITLE = "Signed margin, mm"
+
 #: Colors of the difference from the plan: less and more than predicted, white between. User-set.
 _DIFFERENCE_ENDS, _DIFFERENCE_STEPS = ((0.13, 0.30, 0.70), (0.70, 0.10, 0.15)), 41
 
@@ -210,11 +212,11 @@ def margin_colors(margin_mm: float = 5.0) -> Any:
     return node
 
 
-def add_margin_legend(node: Any, title: str = "Signed margin, mm") -> Any:
+def add_margin_legend(node: Any) -> Any:
     """Add the scale of a margin model: the three colors with their limits in words."""
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
     legend.SetAndObserveColorNodeID(node.GetDisplayNode().GetColorNodeID())
-    legend.SetTitleText(title)
+    legend.SetTitleText(LEGEND_TITLE)
     legend.SetUseColorNamesForLabels(True)
     legend.SetMaxNumberOfColors(len(BAND_COLORS))
     legend.SetNumberOfLabels(len(BAND_COLORS))
@@ -226,12 +228,13 @@ def add_margin_legend(node: Any, title: str = "Signed margin, mm") -> Any:
     return legend
 
 
-def show_margin_legend(node: Any, is_shown: bool) -> None:
-    """Show the scale of a margin model beside the 3D views, or hide it; it is made when it is first shown."""
+def show_margin_legend(node: Any, is_shown: bool, words: str = "") -> None:
+    """Show the scale of a margin model in the 3D views with words above it, or hide it; made when it is first shown."""
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
     if legend is None and is_shown:
         legend = add_margin_legend(node)
     if legend is not None:
+        legend.SetTitleText(f"{words}\n{LEGEND_TITLE}" if words else LEGEND_TITLE)
         legend.SetVisibility(is_shown)
 
 

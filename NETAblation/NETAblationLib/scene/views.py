@@ -206,20 +206,19 @@ def _window_of(volume: Any, window: tuple[float, float]) -> Iterator[None]:
 
 @contextmanager
 def _legend(margin: Any, text_color: Color) -> Iterator[None]:
-    """Draw the scale of a margin model at the right edge."""
-    colors = slicer.modules.colors.logic()
-    existing = colors.GetColorLegendDisplayNode(margin)
+    """Draw the scale of a margin model at the right edge; the one that it has looks as before afterwards."""
+    existing = slicer.modules.colors.logic().GetColorLegendDisplayNode(margin)
+    before = slicer.vtkMRMLColorLegendDisplayNode()
+    if existing is not None:
+        before.CopyContent(existing)
     legend = existing or surfaces.add_margin_legend(margin)
-    was_visible = bool(existing and existing.GetVisibility())
     legend.SetVisibility(True)
+    legend.SetTitleText(surfaces.LEGEND_TITLE)
     legend.SetSize(0.22, 0.5)
     legend.SetPosition(0.985, 0.5)
     for style in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         style.SetColor(text_color)
         style.SetShadow(False)
-        style.SetBold(False)
-        style.SetItalic(False)
-        style.SetFontFamilyToArial()
         style.SetFontSize(24)
     legend.Modified()
     try:
@@ -228,7 +227,7 @@ def _legend(margin: Any, text_color: Color) -> Iterator[None]:
         if existing is None:
             slicer.mrmlScene.RemoveNode(legend)
         else:
-            legend.SetVisibility(was_visible)
+            legend.CopyContent(before)
 
 
 def _project_probes(overlay: Overlay, view: SliceView, probe_lines: Sequence[Any]) -> None:

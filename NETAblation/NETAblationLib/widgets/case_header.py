@@ -23,7 +23,7 @@ _NEXT_PIXELS = 26
 class CaseHeader:
     """`widget` shows the panels, the case's name and the lesions to choose from.
 
-    `onChosen` is called when another lesion is chosen.
+    `onChosen` is called when another lesion, or a panel with its views, is chosen.
     """
 
     def __init__(self, onChosen: Callable[[], None], moduleName: str) -> None:
@@ -81,6 +81,7 @@ class CaseHeader:
         case = CaseScene.open()
         if case is not None and name in _STEPS:
             step_views.show_step(_step(name, case), case, case.current_lesion)
+            self._onChosen()
         if slicer.util.mainWindow() is not None:
             slicer.util.selectModule(name)
 
