@@ -24,7 +24,7 @@ CENTER = np.array([25.0, -12.0, 8.0])
 #: The tumor's radius is 8 mm; the zone reaches least beyond it on the left.
 WEAKEST = CENTER - np.array([8.0, 0.0, 0.0])
 SKIN = CENTER + np.array([10.0, 90.0, 30.0])
-GRID = shapes.grid((-80, -110, -70), (100, 110, 70), (2.0, 2.0, 2.0))
+GRID = shapes.grid((-54, -54, -54), (54, 54, 54), (2.0, 2.0, 2.0))
 SIZE = (720, 480)
 PROBE_COLOR = (0.1, 0.9, 0.2)
 
@@ -34,8 +34,8 @@ needs_pictures = pytest.mark.skipif(not can_render(), reason="no off-screen Open
 @pytest.fixture(scope="module")
 def masks():
     """A tumor in its liver, a vessel with a speck beside it, and the zone, which is shifted."""
-    liver = shapes.sphere((0, 0, 0), 65)
-    vessel = shapes.union(shapes.ellipsoid((0, 20, 0), (50, 5, 5)), shapes.sphere((0, -40, 0), 2.5))
+    liver = shapes.sphere((0, 0, 0), 50)
+    vessel = shapes.union(shapes.ellipsoid((0, 20, 0), (40, 5, 5)), shapes.sphere((0, -40, 0), 2.5))
     levels = {
         "liver": liver,
         "tumor": shapes.sphere(CENTER, 8),
@@ -227,7 +227,7 @@ def test_vessels_have_their_surfaces_without_specks(case, masks):
     (vessel,) = nodes_with_role(VESSEL_ROLE)
     bounds = np.zeros(6)
     vessel.GetRASBounds(bounds)
-    np.testing.assert_allclose(bounds, (-50, 50, 15, 25, -5, 5), atol=3.0)
+    np.testing.assert_allclose(bounds, (-40, 40, 15, 25, -5, 5), atol=3.0)
     display, (segment_id,) = case.before.GetDisplayNode(), segmentations.segment_ids(case.before, "portal_vein")
     assert display.GetSegmentVisibility2DFill(segment_id)
     assert not display.GetSegmentVisibility2DOutline(segment_id)  # in the slices they are tinted
