@@ -26,6 +26,10 @@ def test_the_histogram_holds_the_shares_by_area(scene):
     words = [table.GetColumn(2).GetValue(row) for row in range(table.GetNumberOfRows())]
     assert (words[0], words[1], words[-1]) == ("below 0", "0 to 5", "5 and more")
     assert found.chart.GetNthPlotSeriesNode(0) is found.series
+    limits, *lines = found.limits
+    assert [limits.GetTable().GetColumnByName(line.GetXColumnName()).GetValue(0) for line in lines] == [0.0, 5.0]
+    assert [found.chart.GetNthPlotSeriesNode(number) for number in (1, 2)] == lines
+    assert [line.GetColor() for line in lines] == [surfaces.BAND_COLORS[0], surfaces.BAND_COLORS[-1]]
     assert found.series.GetTableNode() is found.table
     with pytest.raises(InputError, match="histogram"):
         margin_plots.add_margin_histogram([], [], "Lesion")

@@ -142,6 +142,8 @@ def test_the_margin_fills_its_view_with_the_weakest_point_in_front(measured, vie
     for tag in ("Red", "Green"):  # its side is seen from above and in front
         assert count(middle(seen[tag]), surfaces.BAND_COLORS[0], 0.15) > 5
     assert (seen["PlotView1"] < 0.3).all(axis=2).sum() > 500  # the bars
+    for limit in (surfaces.BAND_COLORS[0], surfaces.BAND_COLORS[-1]):
+        assert count(seen["PlotView1"], limit, 0.05) > 100
 
 
 @needs_pictures

@@ -168,9 +168,11 @@ def _plot(node: Any, size: tuple[int, int]) -> Pixels:
         chart.GetAxis(vtk.vtkAxis.LEFT).SetTitle(shown.GetYAxisTitle())
         for number in range(shown.GetNumberOfPlotSeriesNodes()):
             series = shown.GetNthPlotSeriesNode(number)
-            bars = chart.AddPlot(vtk.vtkChart.BAR)
-            bars.SetInputData(series.GetTableNode().GetTable(), series.GetXColumnName(), series.GetYColumnName())
-            bars.SetColorF(*series.GetColor())
+            is_bar = series.GetPlotType() == series.PlotTypeScatterBar
+            plot = chart.AddPlot(vtk.vtkChart.BAR if is_bar else vtk.vtkChart.LINE)
+            plot.SetInputData(series.GetTableNode().GetTable(), series.GetXColumnName(), series.GetYColumnName())
+            plot.SetColorF(*series.GetColor())
+            plot.SetWidth(series.GetLineWidth())
         view.GetScene().AddItem(chart)
     pixels = _pixels(window)
     window.Finalize()

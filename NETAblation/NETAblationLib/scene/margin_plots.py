@@ -1,33 +1,38 @@
-"""The distribution of a margin as nodes of the scene: a table, its bars, and the chart that shows them."""
+"""The distribution of a margin as nodes of the scene: a table, its bars, and the chart that shows them.
+
+Lines stand at 0 mm and at the margin asked for, in the colors of what lies below and above.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import slicer
 import vtk
 
 from ..core.errors import InputError
 from .nodes import create_node
 from .provenance import Provenance
+from .surfaces import BAND_COLORS
 
 TABLE_ROLE, SERIES_ROLE, CHART_ROLE = "margin_histogram", "margin_histogram_series", "margin_histogram_chart"
 
 _MARGIN_COLUMN, _SHARE_COLUMN, _CLASS_COLUMN = "Margin (mm)", "Share of the surface (%)", "Class"
-#: Width of a bar in mm, and the bars' color. User-set.
-_STEP_MM, _COLOR = 1.0, (0.10, 0.13, 0.19)
+#: Width of a bar in mm, the bars' color, and the width of the lines in pixels. User-set.
+_STEP_MM, _COLOR, _LIMIT_PIXELS = 1.0, (0.10, 0.13, 0.19), 3.0
 
 
 @dataclass(frozen=True)
 class MarginHistogram:
-    """The nodes of a histogram: the exact shares stand in the table."""
+    """The nodes of a histogram; the exact shares stand in the table. `limits` are a table of lines and their series."""
 
     table: Any
     series: Any
     chart: Any
+    limits: tuple[Any, ...]
 
 
 def add_margin_histogram(
@@ -57,24 +62,54 @@ def add_margin_histogram(
         (vtk.vtkStringArray(), _CLASS_COLUMN, [words[int(edge >= 0) + int(edge >= margin_mm)] for edge in edges[:-1]]),
     )
     for column, title, values in columns:
-        column.SetName(title)
-        for value in values:
-            column.InsertNextValue(value)
-        table.AddColumn(column)
-    series = create_node(
-        "vtkMRMLPlotSeriesNode", f"{name} bars", Provenance(SERIES_ROLE, inputs=(table,)), displayed=False
-    )
-    series.SetAndObserveTableNodeID(table.GetID())
-    series.SetXColumnName(_MARGIN_COLUMN)
-    series.SetYColumnName(_SHARE_COLUMN)
-    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatterBar)
-    series.SetColor(*_COLOR)
+        _add_column(table, column, title, values)
+    series = _add_series(table, f"{name} bars", _MARGIN_COLUMN, _COLOR)
+    series.SetPlotType(series.PlotTypeScatterBar)
     chart = create_node(
         "vtkMRMLPlotChartNode", f"{name} chart", Provenance(CHART_ROLE, inputs=(table,)), displayed=False
     )
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    limits = _add_limits(name, {0.0: BAND_COLORS[0], margin_mm: BAND_COLORS[-1]}, float(shares.max()), inputs)
+    for line in limits[1:]:
+        chart.AddAndObservePlotSeriesNodeID(line.GetID())
     chart.SetTitle(f"{name}: distribution of the margin")
     chart.SetXAxisTitle(f"signed margin in mm ({margin_mm:g} mm asked for)")
     chart.SetYAxisTitle("share of the evaluable surface, %")
     chart.SetLegendVisibility(False)
-    return MarginHistogram(table, series, chart)
+    return MarginHistogram(table, series, chart, limits)
+
+
+def _add_limits(
+    name: str, colors: dict[float, tuple[float, float, float]], top_percent: float, inputs: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """A table of upright lines at some margins in mm, and a series for each, in its color."""
+    table = create_node("vtkMRMLTableNode", f"{name} limits", Provenance(TABLE_ROLE, inputs=inputs), displayed=False)
+    _add_column(table, vtk.vtkDoubleArray(), _SHARE_COLUMN, [0.0, top_percent])
+    made = [table]
+    for limit_mm, color in colors.items():
+        words = f"{limit_mm:g} mm"
+        _add_column(table, vtk.vtkDoubleArray(), words, [limit_mm, limit_mm])
+        line = _add_series(table, f"{name} {words}", words, color)
+        line.SetPlotType(line.PlotTypeScatter)
+        line.SetMarkerStyle(line.MarkerStyleNone)
+        line.SetLineWidth(_LIMIT_PIXELS)
+        made.append(line)
+    return tuple(made)
+
+
+def _add_column(table: Any, column: Any, title: str, values: Sequence[Any]) -> None:
+    column.SetName(title)
+    for value in values:
+        column.InsertNextValue(value)
+    table.AddColumn(column)
+
+
+def _add_series(table: Any, name: str, x_column: str, color: tuple[float, float, float]) -> Any:
+    """Shares over a column of a table."""
+    provenance = Provenance(SERIES_ROLE, inputs=(table,))
+    series = create_node("vtkMRMLPlotSeriesNode", name, provenance, displayed=False)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(x_column)
+    series.SetYColumnName(_SHARE_COLUMN)
+    series.SetColor(*color)
+    return series

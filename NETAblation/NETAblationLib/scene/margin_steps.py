@@ -267,7 +267,7 @@ def _histogram(case: CaseScene, lesion_id: str) -> Any:
         (lesion.margin_node,),
         margin_mm=document["margin_mm"],
     )
-    for node in (made.table, made.series, made.chart):
+    for node in (made.table, made.series, made.chart, *made.limits):
         node.SetAttribute(LESION, lesion_id)
     return made.chart
 
