@@ -154,6 +154,29 @@ def test_scale_says_mm_and_the_scene_stays_as_it_was(scene):
         assert (np.abs(right[1] - color).max(axis=2) < 0.05).sum() > 200
 
 
+def test_pictures_show_what_they_are_given_whatever_the_views_hide(shown):
+    """As at the step of the margin, where the report is written: no outline of the tumor, no probes, no liver."""
+    volume, masks = shown
+    line = probes.add_probe(CENTER + np.array([20, 10, 15]), CENTER, "Probe", Provenance("probe"))
+    surface = mask_surface(shapes.mask_of(shapes.sphere(CENTER, 12), shapes.grid((-30,) * 3, (40,) * 3, (2, 2, 2))), "")
+    model = surfaces.add_surface(surface, "Liver", Provenance("liver"), color=(0.9, 0.1, 0.1))
+
+    def pictures():
+        flat = views.render_slice(volume, CENTER, size=SIZE, outlines=[masks], probe_lines=[line])
+        return flat, views.render_surfaces([model], CENTER, size=SIZE, probe_lines=[line])
+
+    before = pictures()
+    (segment_id,) = segmentations.segment_ids(masks)
+    masks.GetDisplayNode().SetSegmentVisibility2DOutline(segment_id, False)
+    for node in (line, model):
+        node.GetDisplayNode().SetVisibility2D(False)
+        node.GetDisplayNode().SetVisibility3D(False)
+    assert pictures() == before
+    assert not masks.GetDisplayNode().GetSegmentVisibility2DOutline(segment_id)
+    assert not any(node.GetDisplayNode().GetVisibility3D() for node in (line, model))
+    assert not any(node.GetDisplayNode().GetVisibility2D() for node in (line, model))
+
+
 def test_a_scale_that_is_shown_looks_as_before_after_a_picture(scene):
     reference = shapes.grid(tuple(CENTER - 20), tuple(CENTER + 20), (2, 2, 2))
     surface = mask_surface(shapes.mask_of(shapes.sphere(CENTER, 12), reference), "tumor")

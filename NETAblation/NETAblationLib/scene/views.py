@@ -80,7 +80,7 @@ def render_slice(
     chosen = _chosen_segments(outlines)
     with ExitStack() as stack:
         stack.enter_context(captured_messages())
-        stack.enter_context(_shown([*chosen, *probe_lines]))
+        stack.enter_context(_shown([*chosen, *probe_lines], "Visibility2D"))
         stack.enter_context(_shown_segments(chosen))
         if window is not None:
             stack.enter_context(_window_of(volume, window))
@@ -135,7 +135,7 @@ def render_surfaces(
     shown = [*models, *probe_lines]
     with ExitStack() as stack:
         stack.enter_context(captured_messages())
-        stack.enter_context(_shown(shown))
+        stack.enter_context(_shown(shown, "Visibility3D"))
         view = stack.enter_context(space_view(size, colors))
         if margin is not None:
             stack.enter_context(_legend(margin, colors.text))
@@ -158,36 +158,41 @@ def write_png(picture: bytes, path: str | Path) -> Path:
 
 
 @contextmanager
-def _shown(nodes: Sequence[Any]) -> Iterator[None]:
-    """Show these displayable nodes and no others; put all back afterwards."""
+def _shown(nodes: Sequence[Any], in_views: str) -> Iterator[None]:
+    """Show these displayable nodes and no others in "Visibility2D" or "Visibility3D"; put all back afterwards."""
     displays = slicer.mrmlScene.GetNodesByClass("vtkMRMLDisplayNode")
     displays.UnRegister(None)
     everything = [displays.GetItemAsObject(index) for index in range(displays.GetNumberOfItems())]
-    before = [(display, display.GetVisibility()) for display in everything]
+    before = [(display, display.GetVisibility(), getattr(display, f"Get{in_views}")()) for display in everything]
     wanted = {node.GetDisplayNode().GetID() for node in nodes}
     try:
         for display in everything:
             display.SetVisibility(display.GetID() in wanted)
+            getattr(display, f"Set{in_views}")(display.GetID() in wanted)
         yield
     finally:
-        for display, visibility in before:
+        for display, visibility, in_these in before:
             display.SetVisibility(visibility)
+            getattr(display, f"Set{in_views}")(in_these)
 
 
 @contextmanager
 def _shown_segments(chosen: Mapping[Any, Sequence[str]]) -> Iterator[None]:
-    """Show only the chosen segments of each segmentation; put all back afterwards."""
+    """Show only the chosen segments of each segmentation, and their outlines; put all back afterwards."""
     before = []
     for node, ids in chosen.items():
         display = node.GetDisplayNode()
         for segment_id in segmentations.segment_ids(node):
-            before.append((display, segment_id, display.GetSegmentVisibility(segment_id)))
+            looks = display.GetSegmentVisibility(segment_id), display.GetSegmentVisibility2DOutline(segment_id)
+            before.append((display, segment_id, looks))
             display.SetSegmentVisibility(segment_id, segment_id in ids)
+            display.SetSegmentVisibility2DOutline(segment_id, True)
     try:
         yield
     finally:
-        for display, segment_id, visible in before:
+        for display, segment_id, (visible, outlined) in before:
             display.SetSegmentVisibility(segment_id, visible)
+            display.SetSegmentVisibility2DOutline(segment_id, outlined)
 
 
 @contextmanager
