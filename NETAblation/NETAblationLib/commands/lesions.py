@@ -82,6 +82,7 @@ def add_lesions(commands: Any) -> None:
 def run_lesions(options: argparse.Namespace) -> None:
     """Measures of all lesions, and the picture they make."""
     from ..core.fusion import read_transform
+    from ..core.fusion_inputs import is_ct
     from ..core.images import read_image
     from ..core.lesion_matching import match_lesions
     from ..core.lesion_measures import measure_lesions
@@ -127,7 +128,8 @@ def run_lesions(options: argparse.Namespace) -> None:
         transform = None if options.previous_transform is None else read_transform(options.previous_transform)
         phases |= {name: read_image(path) for name, path in phase_files.items()}
         structures |= {_structure_name(name): mask_of(path) for name, path in structure_files.items()}
-        lobes, lobes_reason = lobes_of(None if options.lobes is None else _labels(options.lobes), structures)
+        ct = next((image for image in phases.values() if is_ct(image)), None)
+        lobes, lobes_reason = lobes_of(None if options.lobes is None else _labels(options.lobes), structures, ct)
         measured = measure_lesions(
             lesions,
             liver,

@@ -113,7 +113,7 @@ def read_inputs(options: argparse.Namespace) -> PlanningInputs:
     tumor, liver = mask_of(options.tumor), mask_of(options.liver)
     no_go = {name: mask_of(path) for name, path in options.no_go}
     obstacles, notes = _with_structures(options, {name: mask_of(path) for name, path in options.obstacle}, image)
-    scan = Scan(image, liver, obstacles, no_go, _lobes(options.lobes, obstacles), options.least_liver_mm)
+    scan = Scan(image, liver, obstacles, no_go, _lobes(options.lobes, obstacles, image), options.least_liver_mm)
     return PlanningInputs(scan, tumor, tuple(notes))
 
 
@@ -132,7 +132,7 @@ def _with_structures(
     return {**obstacles, **found.masks}, notes
 
 
-def _lobes(path: Path | None, obstacles: dict[str, sitk.Image]) -> Lobes | None:
+def _lobes(path: Path | None, obstacles: dict[str, sitk.Image], image: sitk.Image) -> Lobes | None:
     """The lobes of a mask, or those that gallbladder and inferior vena cava among the obstacles tell."""
     from ..core.errors import GeometryError
     from ..core.images import read_labels
@@ -144,6 +144,6 @@ def _lobes(path: Path | None, obstacles: dict[str, sitk.Image]) -> Lobes | None:
     if landmarks[0] is None or landmarks[1] is None:
         return None
     try:
-        return Lobes.of_landmarks(landmarks[0], landmarks[1])
+        return Lobes.of_landmarks(landmarks[0], landmarks[1], image)
     except GeometryError:
         return None

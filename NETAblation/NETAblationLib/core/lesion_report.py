@@ -26,10 +26,13 @@ CAVA = ("inferior_vena_cava", "vena_cava", "cava", "ivc")
 COSTS = ("probes", "liver")
 
 
-def lobes_of(mask: sitk.Image | None, structures: Mapping[str, sitk.Image]) -> tuple[Lobes | None, str]:
+def lobes_of(
+    mask: sitk.Image | None, structures: Mapping[str, sitk.Image], image: sitk.Image | None = None
+) -> tuple[Lobes | None, str]:
     """The lobes from their mask, or else from gallbladder and cava; without both None and the reason.
 
-    Raises as :meth:`Lobes.of_mask`. Structures that make no plane are a reason, not an error.
+    `image`, a CT, tells the body's right, as in :meth:`Lobes.of_landmarks`. Raises as :meth:`Lobes.of_mask`.
+    Structures that make no plane are a reason, not an error.
     """
     if mask is not None:
         return Lobes.of_mask(mask), ""
@@ -37,7 +40,7 @@ def lobes_of(mask: sitk.Image | None, structures: Mapping[str, sitk.Image]) -> t
     if cava is None or GALLBLADDER not in structures:
         return None, f"no mask of the lobes is given, nor are the structures {GALLBLADDER} and {CAVA[0]}"
     try:
-        return Lobes.of_landmarks(structures[GALLBLADDER], cava), ""
+        return Lobes.of_landmarks(structures[GALLBLADDER], cava, image), ""
     except (EmptyMaskError, GeometryError) as error:
         return None, str(error)
 

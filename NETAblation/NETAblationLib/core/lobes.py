@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from . import frames
+from .body_frame import body_axes
 from .errors import EmptyMaskError, GeometryError, InputError
 from .frames import Points
 
@@ -56,12 +57,13 @@ class Lobes:
         return cls("mask of lobes", labels=mask)
 
     @classmethod
-    def of_landmarks(cls, gallbladder: sitk.Image, cava: sitk.Image) -> Lobes:
+    def of_landmarks(cls, gallbladder: sitk.Image, cava: sitk.Image, image: sitk.Image | None = None) -> Lobes:
         """From masks of the gallbladder and the inferior vena cava: right and left meet in a plane along both.
 
         The plane runs along the cava's course through the gallbladder's center (Cantlie's line); it does
-        not tell the caudate lobe. Raises EmptyMaskError for an empty mask, GeometryError where the two do not
-        make a plane between right and left.
+        not tell the caudate lobe. `image`, a CT in the frame of the masks, shows where the body's right is
+        (:func:`~.body_frame.body_axes`); without it the frame's R is taken for that. Raises EmptyMaskError for
+        an empty mask, GeometryError where the two do not make a plane between right and left.
         """
         points = {}
         for name, mask in (("gallbladder", gallbladder), ("inferior vena cava", cava)):
@@ -75,8 +77,9 @@ class Lobes:
         length = float(np.linalg.norm(normal))
         if length < np.sin(np.radians(_MIN_ANGLE_DEGREES)) * np.linalg.norm(way):
             raise GeometryError("lobes: the gallbladder lies along the cava's course, so both make no plane")
-        normal *= (1.0 if normal[0] > 0 else -1.0) / length
-        if normal[0] < np.cos(np.radians(_MAX_TILT_DEGREES)):
+        rightward = np.array([1.0, 0.0, 0.0]) if image is None else body_axes(image)[:, 0]
+        normal *= (1.0 if normal @ rightward > 0 else -1.0) / length
+        if normal @ rightward < np.cos(np.radians(_MAX_TILT_DEGREES)):
             raise GeometryError(
                 "lobes: the plane through gallbladder and cava does not part right from left; check both masks"
             )
