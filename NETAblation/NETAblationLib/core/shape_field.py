@@ -51,10 +51,11 @@ _GUESSED = (0.1, 1.9)
 
 #: By strokes, the ellipsoid is brought to lie so that plus points have at most, minus points at least these radii,
 #: or are that deep within or beyond it, in mm. User-set: of a few tried, best on digital patients.
-_PLUS_RADIUS, _MINUS_RADIUS, _STROKE_DEPTH_MM = 0.6, 2.2, 3.5
+_PLUS_RADIUS, _MINUS_RADIUS, _STROKE_DEPTH_MM = 0.6, 1.3, 3.5
 
-#: Odds in the middle of a stroke, its spread as a share of its distance to the lines, and within these mm. User-set.
-_STROKE_ODDS, _STROKE_SHARE, _STROKE_MM = 12.0, 0.4, (1.2, 3.0)
+#: Odds in the middle of a stroke: a plus has to outweigh the data, a minus only what looks like the lesion. Its spread
+#: as a share of its distance to the lines, and within these mm. User-set.
+_PLUS_ODDS, _MINUS_ODDS, _STROKE_SHARE, _STROKE_MM = 12.0, 6.0, 0.3, (1.2, 3.0)
 
 #: Weight of the neighborhood and its standard deviation in mm. No published source; user-set.
 _NEIGHBOR_WEIGHT, _NEIGHBOR_MM = 3.0, 1.6
@@ -181,9 +182,9 @@ def stroke_odds(grid: LineGrid, plus_ras_mm: Points, minus_ras_mm: Points, lines
     steps = np.linspace(0.0, 1.0, 21)[:, None]
     on_lines = np.concatenate([line[0] + steps * (line[1] - line[0]) for line in lines])
     x, y, z = grid.coordinates_mm()
-    for sign, own, other in ((1.0, plus_ras_mm, minus_ras_mm), (-1.0, minus_ras_mm, plus_ras_mm)):
+    for most, own, other in ((_PLUS_ODDS, plus_ras_mm, minus_ras_mm), (-_MINUS_ODDS, minus_ras_mm, plus_ras_mm)):
         own_odds = np.zeros((grid.count,) * 3, np.float32)
-        against = other if sign > 0 else np.concatenate([on_lines, other])
+        against = other if most > 0 else np.concatenate([on_lines, other])
         for point in own:
             from_line = float(np.linalg.norm(on_lines - point, axis=1).min())
             spread = np.clip(_STROKE_SHARE * from_line, *_STROKE_MM)
@@ -192,7 +193,7 @@ def stroke_odds(grid: LineGrid, plus_ras_mm: Points, minus_ras_mm: Points, lines
             local = (point - grid.center_ras_mm) @ grid.axes
             square = (x - local[0]) ** 2 + (y - local[1]) ** 2 + (z - local[2]) ** 2
             own_odds = np.maximum(own_odds, np.exp(-square / (2.0 * max(spread, 0.5) ** 2)))
-        odds += np.float32(sign * _STROKE_ODDS) * own_odds
+        odds += np.float32(most) * own_odds
     return odds
 
 
@@ -205,13 +206,15 @@ def solve(
     enclosed: BoolArray,
     excluded: BoolArray,
     data_weight: float,
+    most_data: float,
     blur_mm: float,
     spacing_mm: float,
 ) -> FloatArray:
     """Log odds of being inside, (N, N, N), positive inside.
 
     `membership` is 0 outside to 1 inside, above `beyond` something else; `enclosed` voxels are
-    inside whatever their value, `excluded` ones outside. `start` are the odds to start from.
+    inside whatever their value, `excluded` ones outside. `start` are the odds to start from. The odds of a voxel that
+    looks like the inside are `most_data` at most: a vessel that touches a lesion may look the same.
     """
     odds = start
     threshold, level = 0.5, 0.5
@@ -231,7 +234,7 @@ def solve(
         data = np.clip(2.0 * (membership - threshold), -1.0, 1.0)
         data = np.minimum(data, np.clip(2.0 * (beyond - membership), -1.0, 1.0))
         data[enclosed] = 1.0
-        fresh = data_weight * data + prior + 2.0 * _NEIGHBOR_WEIGHT * (smooth - level)
+        fresh = np.minimum(data_weight * data, most_data) + prior + 2.0 * _NEIGHBOR_WEIGHT * (smooth - level)
         fresh[excluded] = -_MAX_ODDS
         odds = np.clip(0.5 * odds + 0.5 * fresh, -_MAX_ODDS, _MAX_ODDS).astype(np.float32)
     return odds
