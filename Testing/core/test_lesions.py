@@ -212,6 +212,23 @@ def test_a_vessel_at_the_lesion_stays_out():
     assert not array(result.mask).ravel()[far].any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_vessel_along_a_small_lesion_stays_out(seed):
+    """It is as bright as the lesion, more than half as wide, and reaches 0.8 mm into it; the line is off."""
+    rng = np.random.default_rng(seed)
+    axes = shapes.rotation(tuple(rng.normal(size=3)), 140.0 * rng.random())
+    lesion, beside = shapes.sphere(CENTER, 4.3), CENTER + 6.0 * axes[:, 1]
+
+    def vein(points):
+        return np.linalg.norm(np.cross(points - beside, axes[:, 0]), axis=1) - 2.5
+
+    image, _ = painted(shapes.union(lesion, vein), 20, hu=40.0, noise=8.0, seed=seed)
+    truth = shapes.mask_of(lesion, image)
+    line, second = (line_along(axes[:, along], 4.3) + rng.normal(0, 0.7, (2, 3)) for along in (0, 2))
+    assert dice(segment_lesion(image, line).mask, truth) >= 0.86
+    assert dice(segment_lesion(image, line, second_line_ras_mm=second).mask, truth) >= 0.88
+
+
 @pytest.mark.parametrize("hu", [35.0, -40.0])
 @pytest.mark.parametrize("radius_mm", [6.0, 9.0, 15.0])
 def test_a_ring_with_a_middle_like_liver_is_one_lesion(radius_mm, hu):
