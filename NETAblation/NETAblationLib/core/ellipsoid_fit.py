@@ -70,7 +70,7 @@ def fitted(
     ellipsoid: a lobed lesion keeps a wide one. Where few rays meet an edge, `shape` is returned.
     """
     numbers = np.zeros(9)
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         now = _moved(shape, numbers)
         edges = _edges(now, grid, membership)
         if len(edges) < _LEAST_EDGES * _RAYS:
@@ -79,7 +79,11 @@ def fitted(
         error_mm = float(np.hypot(np.sqrt(2.0 * np.pi) * blur_mm * noise, _UNEVEN * _radius_mm(now)))
         weight = min(_radius_mm(now) / (blur_mm * np.sqrt(_RAYS)), 1.0)
         numbers = least_squares(
-            _misfits, numbers, x_scale=_SCALES, max_nfev=8, args=(shape, edges, drawn, error_mm, weight)
+            _misfits,
+            numbers,
+            x_scale=_SCALES,
+            max_nfev=8,
+            args=(shape, edges, drawn, error_mm, weight, number < _ROUNDS // 2),
         ).x
     found = _moved(shape, numbers)
     off = np.sort(np.abs(_depth_mm(found, _edges(found, grid, membership))))
@@ -102,13 +106,21 @@ def _moved(shape: LineEllipsoid, numbers: FloatArray) -> LineEllipsoid:
 
 
 def _misfits(
-    numbers: FloatArray, shape: LineEllipsoid, edges: Points, drawn: Drawn, error_mm: float, weight: float
+    numbers: FloatArray,
+    shape: LineEllipsoid,
+    edges: Points,
+    drawn: Drawn,
+    error_mm: float,
+    weight: float,
+    is_far: bool,
 ) -> FloatArray:
-    """How far off edges, lines, strokes and the shape are, each in its error."""
+    """How far off edges, lines, strokes and the shape are, each in its error; `is_far` before the fit is near."""
     now = _moved(shape, numbers)
     off = _depth_mm(now, edges) / error_mm
-    # An edge of something else, as of a vessel that touches, counts little however far off it is (Geman-McClure).
-    parts = [weight * off / np.sqrt(1.0 + (off / _OTHER) ** 2)]
+    # At first all edges draw, far ones by their distance (pseudo-Huber); then an edge of something else, as of a vessel
+    # that touches, counts little however far off it is (Geman-McClure).
+    huber = np.sign(off) * np.sqrt(2.0 * (np.sqrt(1.0 + off**2) - 1.0))
+    parts = [weight * (huber if is_far else off / np.sqrt(1.0 + (off / _OTHER) ** 2))]
     parts.append(_depth_mm(now, np.concatenate(list(drawn.lines))) / _END_MM)
     parts.append(np.maximum(now.semi_mm - shape.farthest_mm, 0.0) / _LONGER_MM)
     for line in drawn.lines:
