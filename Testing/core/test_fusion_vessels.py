@@ -88,6 +88,22 @@ def test_thin_branches_that_one_image_lacks_do_not_count_in_the_distance():
     assert found.centerline_distance_mm < 0.4
 
 
+def test_near_a_lesion_only_the_vessels_there_count():
+    """A straight vessel turned about its left end is off by the sine of the angle times the way from there."""
+    end, angle = TRUNK[0], np.radians(5.0)
+    turn = np.eye(4)
+    turn[:3, :3] = shapes.rotation((0.0, 0.0, 1.0), 5.0)
+    turn[:3, 3] = end - turn[:3, :3] @ end
+    found = pair_of(tubes(TRUNK), tubes(TRUNK)).agreement(deformation(rigid=turn))
+    # Within 40 mm of either place lie 30 mm of the vessel's 70, with their middle 15 mm from its end.
+    left, right = np.array([[-50.0, 0.0, 0.0]]), np.array([[40.0, 0.0, 0.0]])
+    assert found.distance_near_mm(left) == pytest.approx(15.0 * np.sin(angle), abs=0.3)
+    assert found.distance_near_mm(right) == pytest.approx(55.0 * np.sin(angle), abs=0.3)
+    assert found.centerline_distance_mm == pytest.approx(35.0 * np.sin(angle), abs=0.3)
+    assert found.distance_near_mm(np.array([[0.0, 45.0, 0.0]])) is None  # farther than 40 mm from all
+    assert found.distance_near_mm(np.array([[60.0, 0.0, 25.0]])) is None  # there is too little within 40 mm
+
+
 def test_frames_of_the_images_do_not_matter():
     oblique = shapes.rotation((1.0, 2.0, 3.0), 30.0) @ np.diag([-1.0, 1.0, 1.0])
     found = pair_of(tubes(TRUNK), tubes(TRUNK, shift=(0.0, 0.0, 4.0), direction=oblique)).agreement(deformation())

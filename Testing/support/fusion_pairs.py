@@ -14,8 +14,10 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from NETAblationLib.core import frames
+from NETAblationLib.core.errors import NothingFoundError
 from NETAblationLib.core.images import read_image
 from NETAblationLib.core.phantom import make_patient
+from NETAblationLib.core.vessels import segment_vessels
 
 from .datasets import dataset
 from .deformation import KnownDeformation, breathing
@@ -28,12 +30,21 @@ _FAT_HU = -90.0
 
 @dataclass(frozen=True)
 class Anatomy:
-    """An image with its liver, and the same in another contrast phase where there is one."""
+    """An image with its liver, the same in another contrast phase and its vessels where there are any."""
 
     name: str
     image: sitk.Image = field(repr=False)
     liver: sitk.Image = field(repr=False)
     other_phase: sitk.Image | None = field(default=None, repr=False)
+    vessels: sitk.Image | None = field(default=None, repr=False)
+
+    def with_vessels(self) -> Anatomy:
+        """With the vessels that are found in its image, if any."""
+        try:
+            found = segment_vessels(self.image, self.liver).mask
+        except NothingFoundError:
+            return self
+        return replace(self, vessels=sitk.Cast(found > 0, sitk.sitkUInt8))
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class PairOptions:
     liver_cut_fraction: float = 0.0
     blur_mm: float = 0.0
     is_sliding: bool = False
+    vessel_error_mm: float = 0.5
+    vessel_lost_fraction: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -122,7 +135,9 @@ def make_pair(anatomy: Anatomy, options: PairOptions, seed: int) -> FusionPair:
     `contrast` multiplies what stands out above or below the liver's gray value (only where there
     is no other phase), `blur_mm` smooths the moving image. `liver_error_mm` shifts the surface of
     the moving liver's mask in and out by about that much (standard deviation), `liver_cut_fraction`
-    cuts so much off its left side. With `is_sliding`, what is not liver follows the rigid part only.
+    cuts so much off its left side. Vessels, where the anatomy has any, are given in both images; in the moving one
+    their surface is off by `vessel_error_mm` and `vessel_lost_fraction` of them are not found. With `is_sliding`,
+    what is not liver follows the rigid part only.
     """
     rng = np.random.default_rng([seed, 77])
     liver = anatomy.liver
@@ -167,6 +182,9 @@ def make_pair(anatomy: Anatomy, options: PairOptions, seed: int) -> FusionPair:
         "fixed_liver": liver,
         "moving_liver": _wrong(moved_liver, options, rng),
     }
+    if anatomy.vessels is not None:
+        images["fixed_vessels"] = anatomy.vessels
+        images["moving_vessels"] = _found_again(known.deform(anatomy.vessels), options, seed)
     points, near, capsule = _targets(liver, [tumor], seed)
     exclude = (tumor, zone) if options.is_excluded else ()
     return FusionPair(f"{anatomy.name} #{seed}", images, exclude, known.fixed_to_moving, points, near, capsule)
@@ -291,6 +309,24 @@ def _noisy(image: sitk.Image, noise_hu: float, rng: np.random.Generator) -> sitk
     array += noise * np.float32(noise_hu / noise.std())
     result = sitk.GetImageFromArray(np.rint(array).astype(np.int16))
     result.CopyInformation(image)
+    return result
+
+
+def _found_again(vessels: sitk.Image, options: PairOptions, seed: int) -> sitk.Image:
+    """Vessels as another look at them gives them: parts are lost, the rest is off by a little."""
+    rng = np.random.default_rng([seed, 78])
+    array = sitk.GetArrayFromImage(vessels) > 0
+    sampling = vessels.GetSpacing()[::-1]
+    signed = ndimage.distance_transform_edt(array, sampling=sampling) - ndimage.distance_transform_edt(
+        ~array, sampling=sampling
+    )
+    wave, loss = (
+        ndimage.gaussian_filter(rng.normal(size=array.shape), width / np.array(sampling)) for width in (5, 15)
+    )
+    kept = signed > options.vessel_error_mm * wave / wave.std()
+    kept &= loss > np.quantile(loss[array], options.vessel_lost_fraction)
+    result = sitk.GetImageFromArray(kept.astype(np.uint8))
+    result.CopyInformation(vessels)
     return result
 
 

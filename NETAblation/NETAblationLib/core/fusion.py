@@ -174,7 +174,8 @@ def fuse(
     `exclude` (tumors on the fixed grid, zones on the moving grid, or parts cut out of these
     grids) mark tissue that must not drive the fusion; one that fits both grids counts in both.
     They keep their volume. `landmarks` are pairs of a fixed and a moving point (3,), RAS mm, that
-    pull the result. `fixed_vessels` and `moving_vessels`, on the grids of their images, only check it.
+    pull the result. `fixed_vessels` and `moving_vessels`, on the grids of their images, do not pull:
+    they check it, and have a say in the error that is estimated.
     `preset` is "fast", "standard" or "fine". The same input gives the same result. To cancel,
     `progress` raises :class:`~.errors.Cancelled`, which passes through.
 
@@ -401,8 +402,12 @@ def _result(
         trees = [vessels.agreement(deformation, rigid_only=only) for only in (True, False)]
     inside = voxels_within(excluded, outcome)
     near = [near_tissue(voxels, outcome, core) for voxels in inside]
-    lesions = [signs_of(outcome, inverse_mm, voxels, agreements[1]) for voxels in near]
-    signs = signs_of(outcome, inverse_mm, core, agreements[1])
+    lesions = [
+        signs_of(outcome, inverse_mm, around, agreements[1], _vessels_near(trees[1], outcome, lesion))
+        for around, lesion in zip(near, inside, strict=True)
+    ]
+    overall_mm = None if trees[1] is None else trees[1].centerline_distance_mm
+    signs = signs_of(outcome, inverse_mm, core, agreements[1], overall_mm)
     assert signs is not None
     bound_mm = LIVER_MODEL.bound_mm(signs)
     lesion_bounds = [None if s is None else LESION_MODEL.bound_mm(s) for s in lesions]
@@ -470,6 +475,13 @@ def _result(
         verdict_reasons=judgment.reasons,
         signs=(signs, *lesions),
     )
+
+
+def _vessels_near(vessels: VesselAgreement | None, outcome: Outcome, lesion: BoolArray) -> float | None:
+    """How far the vessels' middles lie apart near a lesion (voxels of the outcome's grid), in mm; None if not known."""
+    if vessels is None or not lesion.any():
+        return None
+    return vessels.distance_near_mm(outcome.grid.points(lesion))
 
 
 def _hashes(

@@ -28,19 +28,36 @@ _SPACING_MM = 1.5
 _PAD_MM = 15.0
 #: Thinner vessels, mm across, are often known in one image only: they are looked for by no one, only found. User-set.
 _COMPARED_MM = 3.0
+#: Vessels this near to a lesion tell of the fusion there when there is so much of them in both images together, in mm:
+#: its error is alike over about this distance. User-set.
+_NEAR_MM, _LEAST_NEAR_MM = 40.0, 40.0
 
 
 @dataclass(frozen=True)
 class VesselAgreement:
-    """Dice (0..1) of the fixed and the carried moving vessels, and how far their middles lie apart in mm.
+    """Dice (0..1) of the fixed and the carried moving vessels, and how far their middles lie apart.
 
-    The distance is the median, by length and both ways, from a point of one centerline to the nearest of the
-    other, for vessels of 3 mm and more (all, where an image has none of these). A branch that only one of the images
-    shows does not count in it; motion along a vessel does not show.
+    At `points_ras_mm` (N, 3) of the fixed image the middles are `distance_mm` (N,) apart, each for a vessel of
+    `length_mm` (N,): from a point of one centerline to the nearest of the other, both ways, for vessels of 3 mm and
+    more (all, where an image has none of these). Motion along a vessel does not show.
     """
 
     dice: float
-    centerline_distance_mm: float
+    points_ras_mm: Points
+    distance_mm: FloatArray
+    length_mm: FloatArray
+
+    @property
+    def centerline_distance_mm(self) -> float:
+        """The median by length: a branch that only one of the images shows does not count in it."""
+        return _median(self.distance_mm, self.length_mm)
+
+    def distance_near_mm(self, tissue_ras_mm: Points) -> float | None:
+        """The median of the vessels within 40 mm of some of the fixed points (N, 3); None where they are too few."""
+        near = np.isfinite(cKDTree(tissue_ras_mm).query(self.points_ras_mm, distance_upper_bound=_NEAR_MM)[0])
+        if self.length_mm[near].sum() < _LEAST_NEAR_MM:
+            return None
+        return _median(self.distance_mm[near], self.length_mm[near])
 
 
 @dataclass(frozen=True)
@@ -105,9 +122,13 @@ class VesselPair:
             return deformation.map_points(places, deformation.displacement_at(places))
 
         there = cKDTree(self.moving.middle.points_ras_mm).query(carried(self.fixed.compared))[0]
-        back = cKDTree(carried(self.fixed.middle)).query(self.moving.compared.points_ras_mm)[0]
-        lengths = np.concatenate([self.fixed.compared.step_mm, self.moving.compared.step_mm])
-        return VesselAgreement(dice, _median(np.concatenate([there, back]), lengths))
+        back, nearest = cKDTree(carried(self.fixed.middle)).query(self.moving.compared.points_ras_mm)
+        return VesselAgreement(
+            dice,
+            np.concatenate([self.fixed.compared.points_ras_mm, self.fixed.middle.points_ras_mm[nearest]]),
+            np.concatenate([there, back]),
+            np.concatenate([self.fixed.compared.step_mm, self.moving.compared.step_mm]),
+        )
 
 
 def _median(values: FloatArray, weights: FloatArray) -> float:

@@ -76,7 +76,7 @@ class PlanRequest:
             if structure is not None and structure.is_obstacle and np.any(sitk.GetArrayViewFromImage(mask)):
                 name = structure.name
                 obstacles[name] = sitk.Or(mask, obstacles[name]) if name in obstacles else mask
-        scan = Scan(image, liver, obstacles, lobes=_lobes(obstacles))
+        scan = Scan(image, liver, obstacles, lobes=_lobes(obstacles, image))
         return cls(scan, tumor, tumors, Request(device, margin_mm, size_factor), content_of(case))
 
     def prepared(self, progress: ProgressCallback = silent) -> Task:
@@ -96,12 +96,12 @@ class PlanRequest:
         return _LastSurvey.survey
 
 
-def _lobes(obstacles: Mapping[str, sitk.Image]) -> Lobes | None:
+def _lobes(obstacles: Mapping[str, sitk.Image], image: sitk.Image) -> Lobes | None:
     gallbladder, cava = obstacles.get("gallbladder"), obstacles.get("inferior vena cava")
     if gallbladder is None or cava is None:
         return None
     try:
-        return Lobes.of_landmarks(gallbladder, cava)
+        return Lobes.of_landmarks(gallbladder, cava, image)
     except GeometryError:
         return None
 
