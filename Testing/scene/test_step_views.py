@@ -57,7 +57,7 @@ def case(scene, masks):
     case.add_lesion("one", masks["tumor"])
     case.replace_structure(masks["portal_vein"], "portal_vein")
     line = probes.add_probe(SKIN, CENTER, "probe", Provenance("probe"))
-    case.own("one", line)
+    case.lesions["one"].own(line)
     return case
 
 

@@ -1,7 +1,8 @@
 """A treatment in the scene: its images, segmentations, lesions, plans, fusion and margins.
 
-The scene is the case: nothing is kept beside it. :class:`CaseScene` finds the case's nodes by their role each time it
-is asked, so that it is always true, whoever changed the scene, and a saved scene that is opened again is the case.
+The scene is the case: nothing is kept beside it. The case's nodes are found by their role each time they are
+asked for (see :mod:`.case_nodes`), so that it is always true, whoever changed the scene, and a saved scene that is
+opened again is the case. Here the case is begun and changed.
 
 The world is the frame of the planning image (fixed). What was segmented after ablation lies under the transform node,
 so that it shows at its place before ablation without being resampled.
@@ -16,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
@@ -25,28 +25,17 @@ from ..core.margins import MarginResult
 from ..core.plans import Plan
 from ..core.probes import zone_surface
 from ..core.surfaces import mask_surface
-from ..core.zone_union import touching_zones
 from . import cameras, documents, nodes, points, probes, segmentations, storage, surfaces, transforms, volumes
-from .case_images import adopted_image, image_of, sampling_grid
-from .lesion_nodes import LesionNodes, members_by_lesion
+from .case_images import adopted_image, sampling_grid
+from .case_nodes import CaseNodes
+from .lesion_nodes import members_by_lesion
+from .lesion_surfaces import follow_lesion, show_tumor, show_zone
 from .nodes import LESION
-from .provenance import (
-    Provenance,
-    first_with_role,
-    is_stale,
-    mark_stale,
-    nodes_with_role,
-    provenance_of,
-    renew,
-)
+from .provenance import Provenance, is_stale, mark_stale, nodes_with_role, renew
 from .terminology import VESSELS, term
 from .vessel_surfaces import follow_vessels
 
-#: The lesion that is worked on, an attribute of the segmentation before ablation.
-_CURRENT_LESION = "NETAblation.CurrentLesion"
-
 PLANNED_ZONE_OPACITY = 0.28
-_ZONE_OPACITY = 0.35
 _LIVER_OPACITY = 0.16
 
 #: Roles of the nodes that make up a plan and a margin, and so are replaced together.
@@ -54,7 +43,7 @@ _PLAN_ROLES = ("plan", "probe", "planned_zone")
 _MARGIN_ROLES = ("margin", surfaces.MARGIN_ROLE, surfaces.CONTOUR_ROLE, surfaces.NOT_EVALUABLE_ROLE, "mam")
 
 
-class CaseScene:
+class CaseScene(CaseNodes):
     """The case that the scene holds; see `open`, `create` and `adopt` for how to get one."""
 
     @classmethod
@@ -86,8 +75,8 @@ class CaseScene:
     def adopt(cls, volume: Any) -> CaseScene:
         """Begin a case with a volume node that is in the scene as its planning image.
 
-        Raises InputError where the scene holds a case already, GeometryError for a volume without voxels or under a
-        transform, which would move the world away from the image.
+        Raises InputError where the scene holds a case already, and for a volume under a transform, which would move the
+        world away from the image; GeometryError for a volume without voxels.
         """
         _require_no_case()
         image = adopted_image(volume, "planning_image")
@@ -101,136 +90,6 @@ class CaseScene:
         if liver is not None:
             case.replace_liver(liver)
         return case
-
-    # What there is
-
-    @property
-    def volume(self) -> Any:
-        """The node of the planning image; None where only masks are known."""
-        return first_with_role("planning_image")
-
-    @property
-    def phases(self) -> list[Any]:
-        """The nodes of further images in the planning frame."""
-        return nodes_with_role("phase_image")
-
-    @property
-    def post_volume(self) -> Any:
-        """The node of the image after ablation."""
-        return first_with_role("post_image")
-
-    @property
-    def before(self) -> Any:
-        """The segmentation before ablation."""
-        return first_with_role("segmentation_before")
-
-    @property
-    def after(self) -> Any:
-        """The segmentation after ablation, in the frame of its image."""
-        return first_with_role("segmentation_after")
-
-    @property
-    def transform(self) -> Any:
-        """The transform node of the fusion, from the frame after to that before."""
-        return first_with_role("fusion")
-
-    @property
-    def liver_model(self) -> Any:
-        """The liver's surface."""
-        return first_with_role("liver_surface")
-
-    @property
-    def lesions(self) -> dict[str, LesionNodes]:
-        """All lesions by the id of their segment, in the order of the segmentation."""
-        members = members_by_lesion()
-        zones = self._zone_segments()
-        ids = [*segmentations.segment_ids(self.before, "tumor"), *segmentations.segment_ids(self.before, "lesion")]
-        found = {}
-        for segment_id in ids:
-            own = members.get(segment_id, {})
-            first = {role: of_role[0] for role, of_role in own.items()}
-            surface = first.get(surfaces.MARGIN_ROLE)
-            contours = tuple(own.get(surfaces.CONTOUR_ROLE, ()))
-            found[segment_id] = LesionNodes(
-                segment_id,
-                segmentations.segment_name(self.before, segment_id),
-                first.get("tumor_surface"),
-                zones.get(segment_id),
-                first.get("zone_surface"),
-                first.get("plan"),
-                tuple(own.get("probe", ())),
-                first.get("planned_zone"),
-                first.get("margin"),
-                None
-                if surface is None
-                else surfaces.MarginModels(surface, contours, first.get(surfaces.NOT_EVALUABLE_ROLE)),
-                first.get("mam"),
-            )
-        return found
-
-    @property
-    def current_lesion(self) -> str:
-        """The id of the lesion that is worked on; the first one where none was chosen, empty where there is none."""
-        ids = [*segmentations.segment_ids(self.before, "tumor"), *segmentations.segment_ids(self.before, "lesion")]
-        chosen = self.before.GetAttribute(_CURRENT_LESION) or ""
-        return chosen if chosen in ids else next(iter(ids), "")
-
-    @current_lesion.setter
-    def current_lesion(self, lesion_id: str) -> None:
-        self.before.SetAttribute(_CURRENT_LESION, lesion_id or None)
-
-    def planning_image(self) -> sitk.Image:
-        """The planning image; raises InputError where there is none."""
-        return image_of(self.volume, "choose the planning image first")
-
-    def post_image(self) -> sitk.Image:
-        """The image after ablation, in its own frame; raises InputError where there is none."""
-        return image_of(self.post_volume, "choose the image after ablation first")
-
-    def fixed_to_moving(self) -> sitk.Transform | None:
-        """The fusion's transform from points before to points after; None where both share a frame."""
-        return None if self.transform is None else transforms.fixed_to_moving_transform(self.transform)
-
-    def liver_mask(self) -> sitk.Image | None:
-        """The liver before ablation on the grid of the segmentation; None where it is not known."""
-        return self._mask_of_kind(self.before, "liver")
-
-    def post_liver_mask(self) -> sitk.Image | None:
-        """The liver after ablation on the grid of its image; None where it is not known."""
-        segment_id = None if self.after is None else self._segment_of_kind(self.after, "liver")
-        return None if segment_id is None else segmentations.segment_mask(self.after, segment_id, self.post_image())
-
-    @property
-    def post_kinds(self) -> set[str]:
-        """The kinds of what is segmented after ablation (see `terminology.kinds`)."""
-        return set() if self.after is None else segmentations.segment_kinds(self.after)
-
-    def tumor_mask(self, lesion_id: str) -> sitk.Image:
-        """A tumor cut to its box and a rim; raises GeometryError for an unknown lesion."""
-        return segmentations.segment_box(self.before, lesion_id)
-
-    def zone_mask(self, lesion_id: str) -> sitk.Image | None:
-        """The ablation zone of a lesion, in the frame after ablation, cut to its box; None where there is none."""
-        segment_id = self._zone_segments().get(lesion_id)
-        return None if segment_id is None else segmentations.segment_box(self.after, segment_id)
-
-    def zones_that_touch(self, lesion_id: str) -> dict[str, sitk.Image]:
-        """The zones, by their lesions' ids, that touch a lesion's zone, one through the other too; none without it."""
-        zone = self.zone_mask(lesion_id)
-        others = {
-            other: mask for other in self._zone_segments() if other != lesion_id and (mask := self.zone_mask(other))
-        }
-        return {} if zone is None else {name: others[name] for name in touching_zones(zone, others)}
-
-    def structures(self) -> dict[str, sitk.Image]:
-        """What else is segmented before ablation by kind, such as "portal_vein"; segments of one kind are united."""
-        found: dict[str, sitk.Image] = {}
-        for segment_id in segmentations.segment_ids(self.before):
-            kind = segmentations.segment_kind(self.before, segment_id)
-            if kind and kind not in ("tumor", "lesion", "liver"):
-                mask = segmentations.segment_mask(self.before, segment_id)
-                found[kind] = sitk.Or(mask, found[kind]) if kind in found else mask
-        return found
 
     # Images
 
@@ -299,11 +158,6 @@ class CaseScene:
             mark_stale(margin, "the images were fused anew")
         return node
 
-    def fusion_document(self) -> dict[str, Any] | None:
-        """The figures of the fusion; None where there are none."""
-        node = first_with_role("fusion_quality")
-        return None if node is None else documents.read_document(node, schema="fusion")
-
     # Anatomy and lesions
 
     def replace_liver(self, liver: sitk.Image) -> None:
@@ -338,14 +192,7 @@ class CaseScene:
         """Add a tumor's mask; returns the lesion's id."""
         surface = mask_surface(tumor, name)
         segment_id = segmentations.add_segment(self.before, tumor, "tumor", name, resample=True)
-        content = segmentations.segment_hash(self.before, segment_id)
-        model = surfaces.add_surface(
-            surface,
-            f"{name} surface",
-            Provenance("tumor_surface", content_hash=content, inputs=(self.before,)),
-            color=term("tumor").color,
-        )
-        self.own(segment_id, model)
+        show_tumor(self, self.lesions[segment_id], surface)
         return segment_id
 
     def update_lesion(self, lesion_id: str, tumor: sitk.Image) -> None:
@@ -355,7 +202,7 @@ class CaseScene:
         """
         surface = mask_surface(tumor, segmentations.segment_name(self.before, lesion_id))
         segmentations.update_segment(self.before, lesion_id, segmentations.on_lattice(self.before, tumor))
-        self._show_tumor(self.lesions[lesion_id], surface)
+        show_tumor(self, self.lesions[lesion_id], surface)
 
     def rename_lesion(self, lesion_id: str, name: str) -> None:
         """Give a lesion and its nodes another name; raises InputError where another lesion has it."""
@@ -388,7 +235,7 @@ class CaseScene:
         tumors that were added elsewhere get a surface, results of tumors that were deleted become stale. Returns the
         ids of the lesions that changed.
         """
-        changed = [lesion_id for lesion_id, lesion in self.lesions.items() if self._followed(lesion)]
+        changed = [lesion_id for lesion_id, lesion in self.lesions.items() if follow_lesion(self, lesion)]
         known = set(self.lesions)
         for lesion_id, members in members_by_lesion().items():
             if lesion_id not in known:
@@ -397,35 +244,6 @@ class CaseScene:
                     changed.append(lesion_id)
         follow_vessels(self.before)
         return list(dict.fromkeys(changed))
-
-    def _followed(self, lesion: LesionNodes) -> bool:
-        """Whether masks of a lesion had changed and its surfaces were made anew."""
-        changed = False
-        if _is_outdated(lesion.tumor_model, self.before, lesion.segment_id):
-            changed = True
-            mask = self.tumor_mask(lesion.segment_id)
-            if _is_filled(mask):
-                self._show_tumor(lesion, mask_surface(mask, lesion.name))
-            elif lesion.tumor_model is not None:
-                mark_stale(lesion.tumor_model, f"the mask of {lesion.name} is empty")
-        if lesion.zone_segment is not None and _is_outdated(lesion.zone_model, self.after, lesion.zone_segment):
-            changed = True
-            zone = segmentations.segment_box(self.after, lesion.zone_segment)
-            if _is_filled(zone):
-                self._show_zone(lesion, zone)
-            elif lesion.zone_model is not None:
-                mark_stale(lesion.zone_model, f"the zone of {lesion.name} is empty")
-        return changed
-
-    def _show_tumor(self, lesion: LesionNodes, surface: Any) -> None:
-        content = segmentations.segment_hash(self.before, lesion.segment_id)
-        if lesion.tumor_model is None:
-            provenance = Provenance("tumor_surface", content_hash=content, inputs=(self.before,))
-            model = surfaces.add_surface(surface, f"{lesion.name} surface", provenance, color=term("tumor").color)
-            self.own(lesion.segment_id, model)
-            return
-        surfaces.update_surface(lesion.tumor_model, surface)
-        renew(lesion.tumor_model, content)
 
     # Zones, plans and margins
 
@@ -443,30 +261,11 @@ class CaseScene:
         else:
             on_lattice = segmentations.on_lattice(self.after, zone)
             segmentations.update_segment(self.after, lesion.zone_segment, on_lattice)
-        self._show_zone(self.lesions[lesion_id], zone)
+        show_zone(self, self.lesions[lesion_id], zone)
         for other in self.zones_that_touch(lesion_id):
             margin = self.lesions[other].margin_node
             if margin is not None and not is_stale(margin):
                 mark_stale(margin, f"the zone of {lesion.name} touches its zone")
-
-    def _show_zone(self, lesion: LesionNodes, zone: sitk.Image) -> None:
-        assert lesion.zone_segment is not None
-        surface = mask_surface(zone, f"{lesion.name} zone")
-        content = segmentations.segment_hash(self.after, lesion.zone_segment)
-        if lesion.zone_model is not None:
-            surfaces.update_surface(lesion.zone_model, surface)
-            renew(lesion.zone_model, content)
-            return
-        model = surfaces.add_surface(
-            surface,
-            f"{lesion.name} zone surface",
-            Provenance("zone_surface", content_hash=content, inputs=(self.after,)),
-            color=term("zone").color,
-            opacity=_ZONE_OPACITY,
-        )
-        transforms.put_under(model, self.transform)
-        model.GetDisplayNode().SetVisibility(False)
-        self.own(lesion.segment_id, model)
 
     def replace_plan(self, lesion_id: str, plan: Plan) -> None:
         """Put a plan in the place of the lesion's: probes, the surface of their zones and the exact numbers."""
@@ -499,7 +298,7 @@ class CaseScene:
             opacity=PLANNED_ZONE_OPACITY,
         )
         surfaces.show_cut(zone)
-        self.own(lesion_id, exact, *lines, zone)
+        lesion.own(exact, *lines, zone)
 
     def replace_margin(self, lesion_id: str, result: MarginResult, shares_zone_with: Sequence[str] = ()) -> None:
         """Put a margin in the place of the lesion's: colored surface, place of the MAM and the exact numbers.
@@ -537,42 +336,13 @@ class CaseScene:
             shown.append(place)
         # The colored surface takes the place of the plain one.
         lesion.tumor_model.GetDisplayNode().SetVisibility(False)
-        self.own(lesion_id, exact, *shown)
-
-    def own(self, lesion_id: str, *members: Any) -> None:
-        """Mark nodes as a lesion's and keep them together in the subject hierarchy."""
-        folder = nodes.hierarchy_folder(segmentations.segment_name(self.before, lesion_id))
-        for node in members:
-            node.SetAttribute(LESION, lesion_id)
-            nodes.move_to_folder(node, folder)
-
-    def add_document(self, document: Mapping[str, Any], name: str, schema: str) -> None:
-        """Add a JSON document about the whole case."""
-        documents.add_document(document, name, Provenance(schema), schema=schema)
+        lesion.own(exact, *shown)
 
     def save(self, path: str | Path) -> Path:
         """Save the scene; raises as `storage.save_scene`."""
         return storage.save_scene(path)
 
     # Pieces
-
-    def _zone_segments(self) -> dict[str, str]:
-        """The segment of the zone of each lesion that has one."""
-        if self.after is None:
-            return {}
-        found: dict[str, str] = {}
-        for segment_id in segmentations.segment_ids(self.after, "zone"):
-            lesion_id = segmentations.segment_tag(self.after, segment_id, LESION)
-            if lesion_id:
-                found.setdefault(lesion_id, segment_id)
-        return found
-
-    def _segment_of_kind(self, segmentation: Any, kind: str) -> str | None:
-        return next(iter(segmentations.segment_ids(segmentation, kind)), None)
-
-    def _mask_of_kind(self, segmentation: Any, kind: str) -> sitk.Image | None:
-        segment_id = self._segment_of_kind(segmentation, kind)
-        return None if segment_id is None else segmentations.segment_mask(segmentation, segment_id)
 
     def _replace_of_kind(self, segmentation: Any, mask: sitk.Image, kind: str) -> str:
         """Put a mask in the place of the first segment of its kind, or add it; returns the segment's id."""
@@ -594,12 +364,3 @@ class CaseScene:
 def _require_no_case() -> None:
     if nodes_with_role("segmentation_before"):
         raise InputError("the scene holds a case already; save and close it before another one is begun")
-
-
-def _is_outdated(model: Any, segmentation: Any, segment_id: str) -> bool:
-    """Whether the surface of a segment is missing or was made of other voxels."""
-    return model is None or provenance_of(model).content_hash != segmentations.segment_hash(segmentation, segment_id)
-
-
-def _is_filled(mask: sitk.Image) -> bool:
-    return bool(np.any(sitk.GetArrayViewFromImage(mask)))

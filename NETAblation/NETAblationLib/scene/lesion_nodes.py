@@ -12,7 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..core.margins import MarginResult
 from ..core.plans import Plan
-from . import documents, surfaces
+from . import documents, nodes, surfaces
 from .nodes import LESION
 from .provenance import ROLE
 
@@ -65,6 +65,13 @@ class LesionNodes:
     def tumor_points_ras_mm(self) -> npt.NDArray[np.float64]:
         """The points of the tumor's surface, (N, 3)."""
         return vtk_to_numpy(self.tumor_model.GetPolyData().GetPoints().GetData()).astype(np.float64)
+
+    def own(self, *members: Any) -> None:
+        """Mark nodes as this lesion's and keep them together in the subject hierarchy."""
+        folder = nodes.hierarchy_folder(self.name)
+        for node in members:
+            node.SetAttribute(LESION, self.segment_id)
+            nodes.move_to_folder(node, folder)
 
 
 def members_by_lesion() -> dict[str, dict[str, list[Any]]]:

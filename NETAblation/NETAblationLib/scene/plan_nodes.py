@@ -26,7 +26,7 @@ def zone_model(case: CaseScene, lesion_id: str) -> Any:
         display.SetOpacity(PLANNED_ZONE_OPACITY)
         display.SetBackfaceCulling(False)
         surfaces.show_cut(model)
-        case.own(lesion_id, model)
+        lesion.own(model)
     return model
 
 
@@ -43,7 +43,7 @@ def write_plan(case: CaseScene, lesion_id: str, task: Task | None, probes: Seque
         plan = _with_bounds(plan, before)
     if node is None:
         node = documents.add_document(plan.to_dict(), f"{lesion.name} plan", Provenance("plan"), schema="plan")
-        case.own(lesion_id, node)
+        lesion.own(node)
     else:
         documents.update_document(node, plan.to_dict())
     inputs = tuple(n for n in (case.volume, lesion.tumor_model, case.liver_model) if n is not None)

@@ -532,9 +532,9 @@ class ProbeEditing:
         self._write_attributes(line, state.probe)
         self._mark(line, state.is_locked)
         line.SetDisplayVisibility(state.is_visible)
-        plan_node = self.case.lesions[self.lesion_id].plan_node
-        describe(line, Provenance("probe", inputs=() if plan_node is None else (plan_node,)))
-        self.case.own(self.lesion_id, line)
+        lesion = self.case.lesions[self.lesion_id]
+        describe(line, Provenance("probe", inputs=() if lesion.plan_node is None else (lesion.plan_node,)))
+        lesion.own(line)
 
     def _drop(self, line: Any) -> None:
         self._forget(line)
