@@ -128,7 +128,6 @@ class NETAblationWidget(Panel):
         ui = self.ui
         self._rows = LesionTable()
         self._burden: tuple[tuple, TumorBurden | None] = ((), None)
-        self._tips = {button.name: button.toolTip for button in self._buttons()}
         setColumns(ui.stepTable, [_("Step"), _("State"), ""], wide=1)
         lesionColumns = [_("Lesion"), _("ml"), _("mm"), _("Probes"), _("Planned"), _("MAM mm")]
         toolTips = [
@@ -260,29 +259,21 @@ class NETAblationWidget(Panel):
         none, noCase = _("choose an image first"), "" if case is not None else _("begin the case first")
         taken = [] if case is None else [case.volume, case.post_volume, *case.phases]
         used = _("this image is part of the case already")
-        self._allow(
+        self.allow(
             ui.beginButton,
             _("the case has begun; close the scene for another one") if case is not None else "",
             "" if choices.planningImage is not None else none,
         )
         for button, image in ((ui.phaseButton, choices.phase), (ui.postButton, choices.postImage)):
-            self._allow(button, noCase, none if image is None else used if image in taken else "")
-        self._allow(ui.sampleButton, _("the scene holds a case; close it first") if case is not None else "")
+            self.allow(button, noCase, none if image is None else used if image in taken else "")
+        self.allow(ui.sampleButton, _("the scene holds a case; close it first") if case is not None else "")
         noWindow = "" if slicer.util.mainWindow() is not None else _("there is no main window")
-        self._allow(ui.dicomButton, noWindow)
-        self._allow(ui.filesButton, noWindow)
-        self._allow(ui.reportButton, missing_for_report(case))
+        self.allow(ui.dicomButton, noWindow)
+        self.allow(ui.filesButton, noWindow)
+        self.allow(ui.reportButton, missing_for_report(case))
         step = self._nextStep()
-        self._allow(ui.nextButton, _("every step is done") if step is None else "")
+        self.allow(ui.nextButton, _("every step is done") if step is None else "")
         ui.nextButton.text = _("Next: {step}").format(step=step.title) if step is not None else _("All steps are done")
-
-    def _buttons(self) -> list:
-        ui = self.ui
-        starts = [ui.beginButton, ui.phaseButton, ui.postButton, ui.sampleButton, ui.dicomButton, ui.filesButton]
-        return [*starts, ui.reportButton, ui.nextButton]
-
-    def _allow(self, button, *reasons: str) -> None:
-        self.allow(button, self._tips[button.name], *reasons)
 
     def _nextStep(self):
         return next((step for step in case_steps(self.case) if step.state != DONE), None)

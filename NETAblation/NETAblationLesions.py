@@ -97,9 +97,6 @@ class NETAblationLesionsWidget(Panel):
         self._drawnTimer.singleShot = True
         self._drawnTimer.connect("timeout()", self.segmentDrawn)
 
-        self._tips = {}
-        for button in self._buttons():
-            self._tips[button.name] = button.toolTip
         setColumns(ui.lesionTable, [_("Name"), _("ml"), _("mm"), _("Enhancement"), _("Notes")], wide=4)
         setColumns(ui.matchTable, [_("Segment"), _("Taken as")], wide=1)
         ui.segmentEditor.segmentationNodeSelectorVisible = False
@@ -192,42 +189,30 @@ class NETAblationLesionsWidget(Panel):
         noLine = noLesion or ("" if LINE in drawn else _("this lesion was not drawn by a line; use Corrections"))
         noLiver = noCase or ("" if case.liver_model is not None else _("segment the liver first"))
         uncorrected = noLine or ("" if len(drawn) > 1 else _("it has no corrections"))
-        self._allow(ui.drawButton, noImage, evenWhileBusy=True)
+        self.allow(ui.drawButton, noImage, evenWhileBusy=True)
         for button in (ui.secondLineButton, ui.insideButton, ui.outsideButton):
-            self._allow(button, noLine, evenWhileBusy=True)
-        self._allow(ui.resetButton, uncorrected)
-        self._allow(ui.deleteButton, noLesion)
-        self._allow(ui.measureButton, noLiver, noCase or ("" if case.lesions else _("draw a lesion first")))
-        self._allow(ui.sideBySideButton, noImage, "" if node.phase is not None else _("choose a second phase"))
-        self._allow(ui.liverButton, noImage)
-        self._allow(ui.vesselsButton, noLiver)
-        self._allow(ui.obstaclesButton, noImage)
+            self.allow(button, noLine, evenWhileBusy=True)
+        self.allow(ui.resetButton, uncorrected)
+        self.allow(ui.deleteButton, noLesion)
+        self.allow(ui.measureButton, noLiver, noCase or ("" if case.lesions else _("draw a lesion first")))
+        self.allow(ui.sideBySideButton, noImage, "" if node.phase is not None else _("choose a second phase"))
+        self.allow(ui.liverButton, noImage)
+        self.allow(ui.vesselsButton, noLiver)
+        self.allow(ui.obstaclesButton, noImage)
         matched = any(match.structure for match in self._matches)
         noSource = "" if node.source is not None else _("choose a segmentation")
-        self._allow(ui.adoptButton, noSource, noImage, "" if matched else _("no segment is matched"))
+        self.allow(ui.adoptButton, noSource, noImage, "" if matched else _("no segment is matched"))
         missing = "" if total_segmentator.is_installed() else _("install the extension TotalSegmentator first")
-        self._allow(ui.totalSegmentatorButton, missing, noImage)
+        self.allow(ui.totalSegmentatorButton, missing, noImage)
         noRegion = "" if node.region is not None else noLiver and _("choose a region, or segment the liver")
-        self._allow(ui.petButton, noImage, "" if node.pet is not None else _("choose the PET"), noRegion)
+        self.allow(ui.petButton, noImage, "" if node.pet is not None else _("choose the PET"), noRegion)
         armed = "" if self.drawing is None else self.drawing.armed_role
         for button, role in self._drawButtons().items():
             button.checked = armed == role
 
-    def _allow(self, button, *reasons: str, evenWhileBusy: bool = False) -> None:
-        self.allow(button, self._tips[button.name], *reasons, evenWhileBusy=evenWhileBusy)
-
     def _drawButtons(self) -> dict:
         ui = self.ui
         return {ui.drawButton: LINE, ui.secondLineButton: SECOND_LINE, ui.insideButton: PLUS, ui.outsideButton: MINUS}
-
-    def _buttons(self) -> list:
-        ui = self.ui
-        return [
-            *self._drawButtons(),
-            *(ui.resetButton, ui.deleteButton, ui.measureButton, ui.sideBySideButton),
-            *(ui.liverButton, ui.vesselsButton, ui.obstaclesButton),
-            *(ui.adoptButton, ui.totalSegmentatorButton, ui.petButton),
-        ]
 
     def _showOrgans(self, case: CaseScene | None) -> None:
         kinds = set()

@@ -94,7 +94,6 @@ class NETAblationMarginsWidget(Panel):
         self.zoneSources = []
         self.shownLesion = ""
         self.devices = load_catalogue()
-        self.toolTips = {}
         self.flickerTimer = qt.QTimer()
         self.flickerTimer.interval = FLICKER_MS
         self.flickerTimer.connect("timeout()", self.onFlicker)
@@ -185,11 +184,6 @@ class NETAblationMarginsWidget(Panel):
         self.showZone(case, lesionId)
         self.showMargin(case, lesionId)
 
-    def allowKept(self, button, *reasons):
-        """Enable a button, or disable it with the reason, below the tool tip that its Designer file gives it."""
-        toolTip = self.toolTips.setdefault(button.objectName, button.toolTip)
-        self.allow(button, toolTip, *reasons)
-
     def showImages(self, case):
         """Both images of the case."""
         volumes = (None, None) if case is None else (case.volume, case.post_volume)
@@ -198,12 +192,12 @@ class NETAblationMarginsWidget(Panel):
             selector.setCurrentNode(volume)
             selector.blockSignals(wasBlocked)
         chosen = "" if volumes[0] is None else _("the case is built on this image; begin another case in another scene")
-        self.allowKept(self.ui.beforeSelector, chosen)
-        self.allowKept(self.ui.afterSelector, "" if volumes[0] is not None else _("choose the image before first"))
-        self.allowKept(self.ui.liverAfterButton, fusion_steps.missing_for_fusion(case))
+        self.allow(self.ui.beforeSelector, chosen)
+        self.allow(self.ui.afterSelector, "" if volumes[0] is not None else _("choose the image before first"))
+        self.allow(self.ui.liverAfterButton, fusion_steps.missing_for_fusion(case))
         kinds = set() if case is None else case.post_kinds
         hasVessels = not kinds.isdisjoint(organs.VESSEL_KINDS)
-        self.allowKept(
+        self.allow(
             self.ui.vesselsAfterButton,
             fusion_steps.missing_for_fusion(case),
             "" if "liver" in kinds else _("segment the liver after first"),
@@ -216,7 +210,7 @@ class NETAblationMarginsWidget(Panel):
         ui = self.ui
         self.choose(ui.presetComboBox, self.parameterNode.preset)
         missing = fusion_steps.missing_for_fusion(case)
-        self.allowKept(ui.fuseButton, missing)
+        self.allow(ui.fuseButton, missing)
         self.say(ui.zoneWarningLabel, "" if missing else fusion_steps.zone_warning(case))
         ui.zoneWarningLabel.styleSheet = f"color: white; background-color: {fusion_steps.WARNING_COLOR}; padding: 5px"
         ui.fuseButton.text = _("Fuse") if case is None or case.transform is None else _("Fuse again")
@@ -241,17 +235,17 @@ class NETAblationMarginsWidget(Panel):
         """What can be looked at."""
         missing = fusion_steps.missing_for_fusion(case)
         for button in self.lookButtons():
-            self.allowKept(button, missing)
+            self.allow(button, missing)
         self.ui.blendSlider.enabled = not missing
         isFused = case is not None and case.transform is not None
-        self.allowKept(self.ui.gridButton, "" if isFused else _("fuse the images first"))
-        self.allowKept(self.ui.outlinesButton, fusion_looks.missing_for_outlines(case))
+        self.allow(self.ui.gridButton, "" if isFused else _("fuse the images first"))
+        self.allow(self.ui.outlinesButton, fusion_looks.missing_for_outlines(case))
 
     def showLandmarks(self, case):
         """All pairs, and how far the fusion is off at each."""
         ui = self.ui
         missing = fusion_steps.missing_for_fusion(case)
-        self.allowKept(ui.addPairButton, missing)
+        self.allow(ui.addPairButton, missing)
         ui.addPairButton.text = _("Place pair") if self.landmarkPlacing is None else self.placingText()
         pairs = [] if missing else LandmarkPairs(case).pairs()
         for node in LandmarkPairs.nodes():
@@ -265,10 +259,10 @@ class NETAblationMarginsWidget(Panel):
             rows.append([Cell(str(number)), Cell(f"{pair.residual_mm:.1f}" if isWhole else "-"), Cell(state)])
         fillTable(ui.landmarksTable, [str(number) for number in range(len(rows))], rows)
         fitHeight(ui.landmarksTable, 1, 6)
-        self.allowKept(ui.removePairButton, "" if selectedKey(ui.landmarksTable) else _("select a pair first"))
+        self.allow(ui.removePairButton, "" if selectedKey(ui.landmarksTable) else _("select a pair first"))
         mean = mean_residual_mm(pairs)
         self.say(ui.residualsLabel, "" if mean is None else _("Mean residual: {mean:.1f} mm").format(mean=mean))
-        self.allowKept(ui.refuseButton, missing, "" if mean is not None else _("place a pair first"))
+        self.allow(ui.refuseButton, missing, "" if mean is not None else _("place a pair first"))
 
     def placingText(self):
         """What the next click is for."""
@@ -282,7 +276,7 @@ class NETAblationMarginsWidget(Panel):
         if lesionId != self.shownLesion and lesion is not None and lesion.zone_segment is None:
             ui.zoneCollapsibleButton.collapsed = False
         missing = fusion_steps.missing_for_fusion(case) or ("" if lesion is not None else _("choose a lesion first"))
-        self.allowKept(ui.drawZoneButton, missing)
+        self.allow(ui.drawZoneButton, missing)
         self.zoneDrawing.follow()
         isPlacing = self.zoneDrawing.is_placing
         ui.drawZoneButton.text = _("Click both ends (press to end)") if isPlacing else _("Draw diameter")
@@ -293,7 +287,7 @@ class NETAblationMarginsWidget(Panel):
             for name in names:
                 ui.zoneSourceComboBox.addItem(name)
         ui.zoneSourceComboBox.enabled = bool(names)
-        self.allowKept(ui.takeZoneButton, missing, "" if names else _("the scene has no other segmentation"))
+        self.allow(ui.takeZoneButton, missing, "" if names else _("the scene has no other segmentation"))
         if lesion is None or lesion.zone_segment is None:
             self.say(ui.zoneLabel, "" if missing else _("{lesion} has no zone yet.").format(lesion=lesion.name))
         else:
@@ -306,25 +300,25 @@ class NETAblationMarginsWidget(Panel):
         """The margin of the lesion in words, numbers and tables."""
         ui = self.ui
         self.choose(ui.deviceComboBox, self.parameterNode.device or next(iter(self.devices)))
-        self.allowKept(ui.measureButton, margin_steps.missing_for_margin(case, lesionId))
+        self.allow(ui.measureButton, margin_steps.missing_for_margin(case, lesionId))
         several = len(margin_steps.measurable_lesions(case)) > 1
-        self.allowKept(ui.measureAllButton, "" if several else _("only one lesion, or none, can be measured"))
+        self.allow(ui.measureAllButton, "" if several else _("only one lesion, or none, can be measured"))
         summary = None if case is None else margin_steps.margin_summary(case, lesionId)
         for widget in (ui.marginLabel, ui.intervalLabel, ui.marginDetailsLabel, ui.sharesTable, ui.shellsTable):
             widget.visible = summary is not None
         none = "" if summary is not None else _("measure the margin first")
-        self.allowKept(ui.viewsButton, none)
+        self.allow(ui.viewsButton, none)
         isKnown = case is not None and margin_steps.weakest_point(case, lesionId) is not None
-        self.allowKept(ui.weakestButton, none, "" if isKnown else _("no part of the surface is evaluable"))
+        self.allow(ui.weakestButton, none, "" if isKnown else _("no part of the surface is evaluable"))
         isLeft = margin_steps.residual_node(lesionId) is not None
-        self.allowKept(ui.residualButton, none, "" if isLeft else _("tumor and margin are ablated"))
+        self.allow(ui.residualButton, none, "" if isLeft else _("tumor and margin are ablated"))
         wasBlocked = ui.residualButton.blockSignals(True)
         ui.residualButton.checked = margin_steps.is_residual_shown(lesionId)
         ui.residualButton.blockSignals(wasBlocked)
         if self.shownLesion != lesionId or not ui.nextProbeLabel.text:
             self.shownLesion = lesionId
             self.say(ui.nextProbeLabel, "")
-        self.allowKept(ui.nextProbeButton, next_probe.missing_for_next_probe(case, lesionId))
+        self.allow(ui.nextProbeButton, next_probe.missing_for_next_probe(case, lesionId))
         if summary is None:
             return
         color = margin_steps.STALE_COLOR if summary.stale else margin_steps.VERDICT_COLORS[summary.verdict]

@@ -108,7 +108,6 @@ class NETAblationProbesWidget(Panel):
         self.editing: ProbeEditing | None = None
         self.plans = ()
         self._failed = None
-        self._toolTips = {button.name: button.toolTip for button in self._buttons()}
         self._isFilling = False
         self._showTimer = qt.QTimer()
         self._showTimer.singleShot = True
@@ -594,7 +593,7 @@ class NETAblationProbesWidget(Panel):
             noProbe,
         )
         for button, reason in zip(self._buttons(), reasons, strict=True):
-            self.allow(button, self._toolTips[button.name], reason)
+            self.allow(button, reason)
 
     def _whyNoLiver(self) -> str:
         if self.case.volume is None:

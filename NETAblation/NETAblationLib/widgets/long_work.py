@@ -43,7 +43,7 @@ class LongWork:
         self._said: tuple[float, str] = (0.0, "")
         self._result: Any = None
         self._error: BaseException | None = None
-        self._onDone: Callable[[Any], None] | None = None
+        self._onDone: Callable[[Any], object] | None = None
         self._onEnd: Callable[[], None] | None = None
         self._onFail: Callable[[BaseException], None] | None = None
         self.widget = qt.QFrame()
@@ -76,7 +76,7 @@ class LongWork:
         self,
         title: str,
         work: Callable[[ProgressCallback], Any],
-        onDone: Callable[[Any], None],
+        onDone: Callable[[Any], object],
         onEnd: Callable[[], None] | None = None,
         onFail: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class LongWork:
         self,
         title: str,
         steps: Steps,
-        onDone: Callable[[Any], None],
+        onDone: Callable[[Any], object],
         onEnd: Callable[[], None] | None = None,
         onFail: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class LongWork:
     def _begin(
         self,
         title: str,
-        onDone: Callable[[Any], None],
+        onDone: Callable[[Any], object],
         onEnd: Callable[[], None] | None,
         onFail: Callable[[BaseException], None] | None,
     ) -> None:

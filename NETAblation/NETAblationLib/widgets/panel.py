@@ -47,6 +47,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shortcuts: list[Any] = []
         self._watched: list[Any] = []
         self._isEditNoticed = True
+        self._toolTips: dict[str, str] = {}
         #: Whether this module is the one that the user sees.
         self.isShown = False
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -160,11 +161,13 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.header.show(case)
         self.refresh()
 
-    def allow(self, button: Any, toolTip: str, *reasons: str, evenWhileBusy: bool = False) -> None:
-        """Enable a button with what it does as its tool tip, or disable it with the first reason that is not empty.
+    def allow(self, button: Any, *reasons: str, evenWhileBusy: bool = False) -> None:
+        """Enable a button of the Designer file, or disable it and say why: the first reason that is not empty.
 
-        Work that is under way is a reason, unless the button can be pressed `evenWhileBusy`.
+        Its tool tip says what it does, as in that file, and the reason below. Work that is under way is a reason,
+        unless the button can be pressed `evenWhileBusy`.
         """
+        toolTip = self._toolTips.setdefault(button.objectName, button.toolTip)
         busy = "" if evenWhileBusy else LongWork.busyWith()
         if busy:
             reasons = (*reasons, _("{work} is under way").format(work=busy))
@@ -177,6 +180,14 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         label.text = text
         label.visible = text != ""
 
+    def choose(self, box: Any, key: str) -> None:
+        """Show the choice of a key in a combo box without telling anyone; nothing where it is not offered."""
+        index = box.findData(key)
+        if index >= 0 and index != box.currentIndex:
+            wasBlocked = box.blockSignals(True)
+            box.currentIndex = index
+            box.blockSignals(wasBlocked)
+
     @contextmanager
     def attempt(self, title: str, *, isSlow: bool = False) -> Iterator[None]:
         """What fails inside is shown in a dialog that says what to do; `isSlow` shows the wait cursor meanwhile."""
@@ -188,14 +199,14 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self,
         title: str,
         work: Callable[[Any], Any],
-        onDone: Callable[[Any], None],
+        onDone: Callable[[Any], object],
         onFail: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Run `work(progress)` beside the application and take its result; see :class:`.long_work.LongWork`."""
         with self.attempt(title):
             self.longWork.start(title, work, onDone, onEnd=self.refreshSoon, onFail=onFail)
 
-    def startSteps(self, title: str, steps: Any, onDone: Callable[[Any], None]) -> None:
+    def startSteps(self, title: str, steps: Any, onDone: Callable[[Any], object]) -> None:
         """Run `steps` in the main thread, with time for the user between; see :class:`.long_work.LongWork`."""
         with self.attempt(title):
             self.longWork.startSteps(title, steps, onDone, onEnd=self.refreshSoon)
