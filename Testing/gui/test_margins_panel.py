@@ -81,7 +81,7 @@ def fuse_truly(widget):
             return {"verdict": "good", "estimated_error_mm": 0.8, "verdict_reasons": ["all figures are sound"]}
 
     case = CaseScene.open()
-    widget.onFused(fusion_steps.FusionInputs.of(case), Result())
+    widget.fusion.onFused(fusion_steps.FusionInputs.of(case), Result())
     widget.refreshNow()
 
 
@@ -259,10 +259,10 @@ def test_looks_end_each_other(treated, dialogs):
     widget, ui = treated, treated.ui
     fuse_truly(widget)
     ui.flickerButton.click()
-    assert widget.flickerTimer.active
+    assert widget.look.flickerTimer.active
     ui.checkerboardButton.click()
     finish(widget)
-    assert not widget.flickerTimer.active
+    assert not widget.look.flickerTimer.active
     assert len(nodes_with_role(CHECKERBOARD_ROLE)) == 1
     ui.differenceButton.click()
     finish(widget)
@@ -277,7 +277,7 @@ def test_looks_end_each_other(treated, dialogs):
     ui.gridButton.click()
     assert CaseScene.open().transform.GetDisplayNode().GetVisibility()
     widget.exit()
-    assert not widget.flickerTimer.active
+    assert not widget.look.flickerTimer.active
     assert dialogs.shown == []
 
 
@@ -296,7 +296,7 @@ def test_landmark_pairs_measure_the_fusion(treated, dialogs):
     assert ui.landmarksTable.item(0, 1).text() == "2.0"
     assert ui.residualsLabel.text == "Mean residual: 2.0 mm"
     ui.addPairButton.click()
-    assert widget.landmarkPlacing is None
+    assert not widget.landmarks.isPlacing()
     ui.landmarksTable.selectRow(0)
     slicer.app.processEvents()
     assert ui.refuseButton.enabled
