@@ -102,7 +102,7 @@ def test_place_change_delete_and_undo(opened):
     ui.settingComboBox.setCurrentIndex(3)
     ui.settingButton.click()
     settle(opened)
-    assert opened.rows()[0].setting == ui.settingComboBox.itemData(3)
+    assert opened.probes.rows[0].setting == ui.settingComboBox.itemData(3)
     ui.deleteButton.click()
     settle(opened)
     assert ui.probesTable.rowCount == 1
@@ -111,9 +111,9 @@ def test_place_change_delete_and_undo(opened):
     assert ui.probesTable.rowCount == 2
     item = ui.probesTable.item(0, 5)
     item.setCheckState(qt.Qt.Checked)
-    assert opened.rows()[0].is_locked
+    assert opened.probes.rows[0].is_locked
     ui.probesTable.item(0, 6).setCheckState(qt.Qt.Unchecked)
-    assert not opened.rows()[0].is_visible
+    assert not opened.probes.rows[0].is_visible
     del line
 
 
@@ -171,14 +171,14 @@ def test_choices_and_probes_come_back_with_the_scene(opened, tmp_path):
     opened.ui.marginSpinBox.value = 7.0
     settle(opened)
     assert "of 7 mm" in opened.ui.numbersLabel.text
-    kept = opened.rows()[0].probe
+    kept = opened.probes.rows[0].probe
     storage.save_scene(tmp_path / "case.mrb")
     slicer.mrmlScene.Clear(False)
     settle(opened)
     assert opened.ui.probesTable.rowCount == 0
     storage.load_scene(tmp_path / "case.mrb")
     settle(opened)
-    (row,) = opened.rows()
+    (row,) = opened.probes.rows
     assert isinstance(row.probe, Probe)
     assert row.probe == kept
     assert opened.ui.marginSpinBox.value == 7.0
@@ -192,7 +192,7 @@ def test_probes_are_measured_only_while_the_panel_is_seen(opened):
     opened.exit()
     opened.parameterNode.marginMm = 8.0
     settle(opened)
-    assert opened._task() is None
+    assert opened.probes.task() is None
     opened.enter()
     settle(opened)
     assert "of 8 mm" in opened.ui.numbersLabel.text

@@ -1,1 +1,1 @@
-"""Pieces of Qt that more than one module uses; they run inside 3D Slicer only."""
+"""Pieces of Qt: what the panels share, and the sections of panels; they run inside 3D Slicer only."""
