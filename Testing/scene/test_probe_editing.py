@@ -18,7 +18,8 @@ from NETAblationLib.scene import plan_requests, probes, provenance, storage
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.offscreen import can_render
 from NETAblationLib.scene.plan_requests import PlanRequest, plan_and_alternatives, rate_skin
-from NETAblationLib.scene.probe_editing import GRADE_COLORS, ProbeEditing
+from NETAblationLib.scene.probe_editing import ProbeEditing
+from NETAblationLib.scene.probes import GRADE_COLORS
 from NETAblationLib.scene.skin_entries import hide_skin, show_skin, skin_of
 from NETAblationLib.scene.view_windows import slice_view
 from support.mouse import Mouse

@@ -14,7 +14,6 @@ was prepared for measuring (a :class:`~..core.planning.Task`), which is worked o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,27 +26,20 @@ import slicer
 from ..core.coverage import PlanCoverage
 from ..core.devices import Device, ZoneSetting, load_catalogue
 from ..core.errors import DeviceError, GeometryError, InputError
-from ..core.live import LivePlan
 from ..core.path_checks import PathCheck
 from ..core.placement import DEFAULT_SHAFT_MM
 from ..core.planning import Task
 from ..core.plans import Plan
-from ..core.probes import Ablation, Probe, zone_surface
+from ..core.probes import Probe
 from ..core.trajectories import Trajectory, trajectories_of
-from . import nodes, probes, surfaces
-from .aiming import SHORTEST_MM, aimed_at, as_point, beside, refitted, turned
+from . import nodes, probes
+from .aiming import SHORTEST_MM, aimed_at, beside, refitted, turned
 from .cases import CaseScene
+from .live_measures import LiveMeasures
 from .nodes import LESION
 from .placing import ProbePlacing
-from .plan_nodes import write_plan, zone_model
-from .plan_requests import PlanRequest, content_of
-from .probes import ABLATIONS, DEVICE, ENTRY_LABEL, KEPT, PATH_GRADE, TIP_LABEL
+from .plan_requests import PlanRequest
 from .provenance import Provenance, describe
-from .terminology import term
-from .zone_meshes import ZoneMeshes
-
-#: Colors of lines by the grade of their path: red, amber and green of the margin, which differ in lightness too.
-GRADE_COLORS = dict(zip(("blocked", "tight", "free"), surfaces.BAND_COLORS, strict=True))
 
 #: How many changes can be undone. User-set.
 _MOST_UNDONE = 100
@@ -111,18 +103,14 @@ class ProbeEditing:
         self._dragged = ""
         self._is_own = False
         self._placing: ProbePlacing | None = None
-        self._task: Task | None = None
-        self._content: dict[str, str] = {}
-        self._live: LivePlan | None = None
-        self._meshes: ZoneMeshes | None = None
-        self._shown: tuple[PlanCoverage | None, tuple[PathCheck, ...]] = (None, ())
+        self._measures = LiveMeasures(case, lesion_id, self._longest_mm)
         lesion = case.lesions[lesion_id]
         self._scene_tags = [
             slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed),
             slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.StartCloseEvent, lambda *_: self.stop()),
         ]
         for line in lesion.probe_lines:
-            line.SetLocked(line.GetAttribute(KEPT) is not None)
+            line.SetLocked(probes.is_kept(line))
         self._read()
 
     def stop(self) -> None:
@@ -147,7 +135,7 @@ class ProbeEditing:
     @property
     def rows(self) -> tuple[ProbeRow, ...]:
         """All probes in their order."""
-        checks = self._shown[1] or (None,) * len(self._probes)
+        checks = self._measures.checks or (None,) * len(self._probes)
         ways = trajectories_of(self._probes, catalogue=self.catalogue)
         return tuple(
             ProbeRow(
@@ -156,7 +144,7 @@ class ProbeEditing:
                 probe,
                 replace(way, name=line.GetName()),
                 check,
-                line.GetAttribute(KEPT) is not None,
+                probes.is_kept(line),
                 bool(line.GetDisplayVisibility()),
             )
             for line, probe, way, check in zip(self._lines, self._probes, ways, checks, strict=True)
@@ -165,7 +153,7 @@ class ProbeEditing:
     @property
     def coverage(self) -> PlanCoverage | None:
         """What the probes as they are now cover; None where nothing is prepared for measuring, or there is no zone."""
-        return self._shown[0]
+        return self._measures.coverage
 
     @property
     def plan(self) -> Plan | None:
@@ -175,7 +163,7 @@ class ProbeEditing:
     @property
     def task(self) -> Task | None:
         """What measuring was prepared for; None before, and after image, liver, lesion or obstacles changed."""
-        return self._task
+        return self._measures.task
 
     @property
     def locked_probes(self) -> tuple[Probe, ...]:
@@ -192,10 +180,7 @@ class ProbeEditing:
 
         Raises InputError where what the request was taken from has changed since.
         """
-        if dict(request.content) != content_of(self.case):
-            raise InputError("image, liver, lesion or obstacles changed while the plan was prepared; prepare it again")
-        self._task = task.with_device(request.asked.device, request.asked.size_factor)
-        self._content = dict(request.content)
+        self._measures.use(task, request)
         self._measure_all()
         if self._probes:
             self._settle()
@@ -203,9 +188,8 @@ class ProbeEditing:
 
     def follow_case(self) -> bool:
         """Whether image, liver, lesion or obstacles changed since measuring was prepared: then the numbers go."""
-        if self._task is None or self._content == content_of(self.case):
+        if not self._measures.forget_outdated():
             return False
-        self._task, self._live, self._shown = None, None, (None, ())
         self._color()
         self._on_change()
         return True
@@ -271,7 +255,7 @@ class ProbeEditing:
 
     def set_locked(self, node_id: str, is_locked: bool) -> None:
         """Lock a probe, so that it cannot be dragged and planning keeps it, or free it."""
-        self._mark(self._lines[self._index(node_id)], is_locked)
+        probes.keep(self._lines[self._index(node_id)], is_locked)
         self._on_change()
 
     def set_visible(self, node_id: str, is_visible: bool) -> None:
@@ -290,7 +274,7 @@ class ProbeEditing:
             for number, line in enumerate(lesion.probe_lines):
                 # The scene never gives a name twice, even after its node is gone.
                 line.SetName(f"{lesion.name} probe {number + 1}")
-                self._mark(line, number < plan.locked_count)
+                probes.keep(line, number < plan.locked_count)
         self._read()
         self._on_change()
 
@@ -369,12 +353,7 @@ class ProbeEditing:
             self._ignore(line)
         self._lines, self._probes = [], []
         for line in self.case.lesions[self.lesion_id].probe_lines:
-            ends = probes.probe_ends_in_world(line)
-            rows = [
-                Ablation(row["setting"], row["center_ras_mm"], row["short_axis_mm"], row["long_axis_mm"])
-                for row in probes.probe_ablations(line)
-            ]
-            self._take(line, Probe(as_point(ends[0]), as_point(ends[1]), tuple(rows), probes.probe_device(line)))
+            self._take(line, probes.read_probe(line))
         self._measure_all()
 
     def _take(self, line: Any, probe: Probe) -> None:
@@ -458,15 +437,8 @@ class ProbeEditing:
 
     def _show_moved(self, index: int) -> None:
         """What follows a probe at each step of a drag."""
-        if self._meshes is None:
-            self._meshes = ZoneMeshes(self._probes)
-            zone_model(self.case, self.lesion_id).SetAndObservePolyData(self._meshes.data)
-        else:
-            self._meshes.move(index, self._probes[index])
-        if self._live is not None:
-            found = self._live.move(index, self._probes[index])
-            self._shown = (found.coverage if self._has_zone() else None, found.paths)
-            self._color(index)
+        self._measures.move(index, self._probes)
+        self._color(index)
 
     # Writing
 
@@ -501,13 +473,7 @@ class ProbeEditing:
 
     def _states(self) -> list[_State]:
         return [
-            _State(
-                line.GetID(),
-                line.GetName(),
-                probe,
-                line.GetAttribute(KEPT) is not None,
-                bool(line.GetDisplayVisibility()),
-            )
+            _State(line.GetID(), line.GetName(), probe, probes.is_kept(line), bool(line.GetDisplayVisibility()))
             for line, probe in zip(self._lines, self._probes, strict=True)
         ]
 
@@ -521,16 +487,8 @@ class ProbeEditing:
     def _make_probe(self, line: Any, state: _State) -> None:
         """Make a line what a state says."""
         line.SetName(state.name)
-        if line.GetNumberOfControlPoints() != 2:
-            line.RemoveAllControlPoints()
-            for _ in range(2):
-                line.AddControlPoint([0.0, 0.0, 0.0])
-        for number, label in enumerate((ENTRY_LABEL, TIP_LABEL)):
-            line.SetNthControlPointLabel(number, label)
-        probes.update_probe(line, state.probe.entry_ras_mm, state.probe.tip_ras_mm)
-        probes.style_line(line)
-        self._write_attributes(line, state.probe)
-        self._mark(line, state.is_locked)
+        probes.make_probe_of(line, state.probe)
+        probes.keep(line, state.is_locked)
         line.SetDisplayVisibility(state.is_visible)
         lesion = self.case.lesions[self.lesion_id]
         describe(line, Provenance("probe", inputs=() if lesion.plan_node is None else (lesion.plan_node,)))
@@ -545,56 +503,24 @@ class ProbeEditing:
         self._ignore(line)
         del self._lines[index], self._probes[index]
 
-    def _mark(self, line: Any, is_locked: bool) -> None:
-        line.SetAttribute(KEPT, "true" if is_locked else None)
-        line.SetLocked(is_locked)
-
-    def _write_attributes(self, line: Any, probe: Probe) -> None:
-        rows = [row.to_dict() for row in probe.ablations]
-        line.SetAttribute(ABLATIONS, json.dumps(rows, allow_nan=False, ensure_ascii=False))
-        line.SetAttribute(DEVICE, probe.device or None)
-
     def _measure_all(self) -> None:
         """Numbers and meshes of all probes anew."""
-        self._meshes, self._live, self._shown = None, None, (None, ())
-        if self._task is not None:
-            task = self._task
-            self._live = LivePlan(
-                task.measure, self._probes, surroundings=task.surroundings, longest_mm=self._longest_mm
-            )
-            found = self._live.result()
-            self._shown = (found.coverage if self._has_zone() else None, found.paths)
+        self._measures.measure(self._probes)
         self._color()
 
     def _color(self, index: int | None = None) -> None:
         """The lines, or one of them, in the color of their path's grade."""
+        checks = self._measures.checks
         for number in range(len(self._lines)) if index is None else (index,):
-            line, checks = self._lines[number], self._shown[1]
-            grade = checks[number].grade if checks else None
-            color = term("probe").color if grade is None else GRADE_COLORS[grade]
-            if line.GetAttribute(PATH_GRADE) == grade and probes.line_color(line) == color:
-                continue
-            line.SetAttribute(PATH_GRADE, grade)
-            display = line.GetDisplayNode()
-            display.SetSelectedColor(color)
-            display.SetColor(color)
+            probes.show_grade(self._lines[number], checks[number].grade if checks else None)
 
     def _settle(self) -> None:
         """Write the exact surface of all zones and the plan, once the hand rests."""
-        lesion = self.case.lesions[self.lesion_id]
-        self._meshes = None
-        if not self._has_zone():
-            nodes.remove_nodes(lesion.planned_zone, lesion.plan_node)
-            return
         for line, probe in zip(self._lines, self._probes, strict=True):
-            self._write_attributes(line, probe)
-        surfaces.update_surface(zone_model(self.case, self.lesion_id), zone_surface(self._probes))
-        write_plan(self.case, self.lesion_id, self._task, self._probes)
+            probes.write_zones(line, probe)
+        self._measures.settle(self._probes)
 
     # Pieces
-
-    def _has_zone(self) -> bool:
-        return any(probe.ablations for probe in self._probes)
 
     def _index(self, node_id: str) -> int:
         for index, line in enumerate(self._lines):
@@ -617,7 +543,7 @@ class ProbeEditing:
     def _setting(self, device: str, setting: str) -> ZoneSetting:
         """A setting that can be planned, its zone as large as the task takes zones to be."""
         chosen = self._device(device)
-        factor = 1.0 if self._task is None else self._task.request.size_factor
+        factor = 1.0 if self.task is None else self.task.request.size_factor
         found = (chosen if factor == 1.0 else chosen.scaled(factor)).setting(setting)
         if not found.is_plannable:
             raise DeviceError(

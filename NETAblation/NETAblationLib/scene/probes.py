@@ -13,8 +13,11 @@ import vtk
 
 from ..core import frames
 from ..core.errors import FormatError, GeometryError
+from ..core.probes import Ablation, Probe
+from .aiming import as_point
 from .nodes import create_node
 from .provenance import Provenance
+from .surfaces import BAND_COLORS
 from .terminology import term
 
 ENTRY_LABEL = "entry"
@@ -23,6 +26,9 @@ DEVICE = "NETAblation.Device"
 ABLATIONS = "NETAblation.Ablations"
 PATH_GRADE = "NETAblation.PathGrade"
 KEPT = "NETAblation.Kept"
+
+#: Colors of lines by the grade of their path: red, amber and green of the margin, which differ in lightness too.
+GRADE_COLORS = dict(zip(("blocked", "tight", "free"), BAND_COLORS, strict=True))
 
 #: Thickness of a probe's line in the views, mm; near a 13 to 17 gauge shaft (2.4 to 1.5 mm). User-set.
 PROBE_DIAMETER_MM = 2.0
@@ -54,13 +60,40 @@ def add_probe(
     node = create_node("vtkMRMLMarkupsLineNode", name, provenance)
     for point, label in zip(ends, (ENTRY_LABEL, TIP_LABEL), strict=True):
         node.AddControlPoint(vtk.vtkVector3d(*point.tolist()), label)
-    node.SetAttribute(DEVICE, device or None)
-    node.SetAttribute(ABLATIONS, json.dumps(list(ablations), allow_nan=False, ensure_ascii=False))
+    _write_ablations(node, ablations, device)
     node.SetAttribute(PATH_GRADE, path_grade or None)
-    node.SetAttribute(KEPT, "true" if is_kept else None)
+    keep(node, is_kept)
     node.SetLocked(locked)
     style_line(node)
     return node
+
+
+def make_probe_of(node: Any, probe: Probe) -> None:
+    """Make any line that of a probe: its two ends with their labels, its ablations and device, and how it looks."""
+    if node.GetNumberOfControlPoints() != 2:
+        node.RemoveAllControlPoints()
+        for _ in range(2):
+            node.AddControlPoint([0.0, 0.0, 0.0])
+    for number, label in enumerate((ENTRY_LABEL, TIP_LABEL)):
+        node.SetNthControlPointLabel(number, label)
+    update_probe(node, probe.entry_ras_mm, probe.tip_ras_mm)
+    style_line(node)
+    write_zones(node, probe)
+
+
+def write_zones(node: Any, probe: Probe) -> None:
+    """Keep the ablations and the device of a probe with its line, whose ends stay."""
+    _write_ablations(node, [row.to_dict() for row in probe.ablations], probe.device)
+
+
+def read_probe(node: Any) -> Probe:
+    """The probe of a line, in the world; raises as `probe_ends` and `probe_ablations`."""
+    entry, tip = probe_ends_in_world(node)
+    rows = [
+        Ablation(row["setting"], row["center_ras_mm"], row["short_axis_mm"], row["long_axis_mm"])
+        for row in probe_ablations(node)
+    ]
+    return Probe(as_point(entry), as_point(tip), tuple(rows), probe_device(node))
 
 
 def update_probe(node: Any, entry_ras_mm: npt.ArrayLike, tip_ras_mm: npt.ArrayLike) -> None:
@@ -105,10 +138,37 @@ def probe_device(node: Any) -> str:
     return node.GetAttribute(DEVICE) or ""
 
 
+def is_kept(node: Any) -> bool:
+    """Whether planning keeps a probe."""
+    return node.GetAttribute(KEPT) is not None
+
+
+def keep(node: Any, is_kept: bool) -> None:
+    """Lock a probe, so that it cannot be dragged and planning keeps it, or free it."""
+    node.SetAttribute(KEPT, "true" if is_kept else None)
+    node.SetLocked(is_kept)
+
+
+def show_grade(node: Any, grade: str | None) -> None:
+    """Keep the grade of a probe's path with its line and show it by the line's color; None where it is not known."""
+    color = term("probe").color if grade is None else GRADE_COLORS[grade]
+    if node.GetAttribute(PATH_GRADE) == grade and line_color(node) == color:
+        return
+    node.SetAttribute(PATH_GRADE, grade)
+    display = node.GetDisplayNode()
+    display.SetSelectedColor(color)
+    display.SetColor(color)
+
+
 def line_color(node: Any) -> tuple[float, float, float]:
     """The color of a probe's line, three values from 0 to 1."""
     red, green, blue = node.GetDisplayNode().GetSelectedColor()
     return float(red), float(green), float(blue)
+
+
+def _write_ablations(node: Any, ablations: Sequence[Mapping[str, Any]], device: str) -> None:
+    node.SetAttribute(DEVICE, device or None)
+    node.SetAttribute(ABLATIONS, json.dumps(list(ablations), allow_nan=False, ensure_ascii=False))
 
 
 def _ends(entry_ras_mm: npt.ArrayLike, tip_ras_mm: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:

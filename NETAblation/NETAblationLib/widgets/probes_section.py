@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 from ..core.devices import Device
 from ..scene import probe_words
 from ..scene.cases import CaseScene
-from ..scene.probe_editing import GRADE_COLORS, ProbeRow
+from ..scene.probe_editing import ProbeRow
+from ..scene.probes import GRADE_COLORS
 from .device_section import DeviceSection
 from .edited_probes import EditedProbes
 from .panel import Panel
