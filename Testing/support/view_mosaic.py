@@ -18,7 +18,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from NETAblationLib.scene.offscreen import new_window
+from NETAblationLib.scene.offscreen import image_of, new_window
 from NETAblationLib.scene.overlays import Overlay
 from NETAblationLib.scene.view_windows import SliceView, SpaceView
 
@@ -181,14 +181,9 @@ def _plot(node: Any, size: tuple[int, int]) -> Pixels:
 
 def _pixels(window: vtk.vtkRenderWindow) -> Pixels:
     """What a window shows, rows from the top, (H, W, 3)."""
-    window.Render()
-    image = vtk.vtkWindowToImageFilter()
-    image.SetInput(window)
-    image.SetInputBufferTypeToRGB()
-    image.ReadFrontBufferOff()
-    image.Update()
-    width, height, _ = image.GetOutput().GetDimensions()
-    return vtk_to_numpy(image.GetOutput().GetPointData().GetScalars()).reshape(height, width, 3)[::-1].copy()
+    image = image_of(window)
+    width, height, _ = image.GetDimensions()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, 3)[::-1].copy()
 
 
 def write_png(pixels: Pixels, path: Path) -> None:

@@ -62,9 +62,6 @@ def can_render() -> bool:
     return False
 
 
-is_available = can_render
-
-
 def require_available() -> None:
     """Raise NETAblationError, saying what to install, where pictures cannot be drawn."""
     if not can_render():
@@ -84,15 +81,21 @@ def new_window(size: tuple[int, int]) -> vtk.vtkRenderWindow:
     return window
 
 
+def image_of(window: vtk.vtkRenderWindow) -> vtk.vtkImageData:
+    """Draw `window` and return what it shows in RGB, the lowest row first."""
+    window.Render()
+    shown = vtk.vtkWindowToImageFilter()
+    shown.SetInput(window)
+    shown.SetInputBufferTypeToRGB()
+    shown.ReadFrontBufferOff()
+    shown.Update()
+    return shown.GetOutput()
+
+
 def png_of(window: vtk.vtkRenderWindow) -> bytes:
     """Draw `window` and return what it shows as PNG."""
-    window.Render()
-    image = vtk.vtkWindowToImageFilter()
-    image.SetInput(window)
-    image.SetInputBufferTypeToRGB()
-    image.ReadFrontBufferOff()
     writer = vtk.vtkPNGWriter()
-    writer.SetInputConnection(image.GetOutputPort())
+    writer.SetInputData(image_of(window))
     writer.SetCompressionLevel(_COMPRESSION)
     writer.WriteToMemoryOn()
     writer.Write()

@@ -18,7 +18,7 @@ from ..core import frames
 #: Attributes of a slice node: the height in mm that was set here last, and the width and height that were to be seen.
 _HEIGHT, _SEEN = "NETAblation.HeightMm", "NETAblation.SeenMm"
 
-#: What is seen around a lesion on each side, mm: the margin asked for, and where one is. User-set.
+#: What is seen around a lesion on each side, mm: enough to tell the margin, and where in the liver it lies. User-set.
 CONTEXT_MM = 50.0
 #: Share of a view that is left free around what is to be seen. User-set.
 _ROOM = 0.08

@@ -6,20 +6,10 @@ tick of a probe in its table, is the user's and stays.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
-from . import (
-    cameras,
-    layouts,
-    lesion_drawing,
-    margin_steps,
-    slice_views,
-    surfaces,
-    vessel_surfaces,
-    zone_steps,
-)
+from . import cameras, layouts, lesion_drawing, margin_steps, slice_views, surfaces, vessel_surfaces, zone_steps
 from .cases import CaseScene
 from .landmarks import LANDMARK_ROLES
 from .layouts import FUSION, LESIONS, MARGIN, PLANNING
@@ -28,7 +18,6 @@ from .points import point_label
 from .probes import probe_ends_in_world
 from .provenance import nodes_with_role
 from .skin_entries import SKIN_ROLE
-from .surfaces import surface_of
 
 #: What is seen around the liver on each side, mm, where all of it is to be seen. User-set.
 _AROUND_LIVER_MM = 15.0
@@ -110,9 +99,10 @@ def _look(step: str, case: CaseScene, lesion_id: str, keeps_zoom: bool) -> None:
             return
     around = slice_views.corners_around(lesion.tumor_points_ras_mm)
     if step == PLANNING:
-        around = np.concatenate([around, *_probe_corners(lesion)])
-        whole = [] if case.liver_model is None else [surface_of(case.liver_model).points_ras_mm]
-        seen = np.concatenate([lesion.tumor_points_ras_mm, *whole, *_probe_corners(lesion)])
+        probes = _probe_corners(lesion)
+        around = np.concatenate([around, *probes])
+        liver = [] if case.liver_model is None else [surfaces.surface_of(case.liver_model).points_ras_mm]
+        seen = np.concatenate([lesion.tumor_points_ras_mm, *liver, *probes])
         if keeps_zoom:
             cameras.bring_into_view(seen)
         else:
@@ -138,7 +128,7 @@ def look_at_liver(case: CaseScene, *, keeps_zoom: bool = True) -> None:
     """Bring all of the liver into all views; does nothing where the case has none."""
     if case.liver_model is None:
         return
-    points = surface_of(case.liver_model).points_ras_mm
+    points = surfaces.surface_of(case.liver_model).points_ras_mm
     corners = slice_views.corners_around(points, _AROUND_LIVER_MM)
     slice_views.show(corners.mean(axis=0), corners, keeps_zoom=keeps_zoom)
     cameras.bring_into_view(points)
@@ -157,8 +147,8 @@ def _show_in_space(case: CaseScene, only: str | None) -> None:
             surfaces.show_margin_legend(margin.surface, only == lesion_id, least)
 
 
-def _probe_corners(lesion: LesionNodes) -> list[Any]:
-    """What is to be seen of the probes of a lesion that are shown; a list of points (8, 3)."""
+def _probe_corners(lesion: LesionNodes) -> list[npt.NDArray[np.float64]]:
+    """The corners (8, 3) around each probe of a lesion that is shown."""
     return [
         slice_views.corners_around(probe_ends_in_world(line), _AROUND_PROBES_MM)
         for line in lesion.probe_lines
