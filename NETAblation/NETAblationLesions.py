@@ -17,23 +17,17 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
 )
 
-from NETAblationLib.core.errors import InputError
-from NETAblationLib.scene import (
-    layouts,
-    organs,
-    pet,
-    phase_views,
-    role_matching,
-    segmentations,
-    step_views,
-    total_segmentator,
-)
+from NETAblationLib.scene import layouts, phase_views, step_views
 from NETAblationLib.scene.cases import CaseScene
 from NETAblationLib.scene.lesion_drawing import LINE, MINUS, PLUS, SECOND_LINE, LesionDrawing
 from NETAblationLib.scene.lesion_table import LesionRow, LesionTable, measures_work, put_measures
-from NETAblationLib.scene.provenance import is_stale
+from NETAblationLib.widgets.anatomy_section import AnatomySection
+from NETAblationLib.widgets.case_start import CaseStart
+from NETAblationLib.widgets.corrections_section import CorrectionsSection
 from NETAblationLib.widgets.long_work import LongWork
+from NETAblationLib.widgets.matches_section import MatchesSection
 from NETAblationLib.widgets.panel import Panel
+from NETAblationLib.widgets.pet_section import PetSection
 from NETAblationLib.widgets.tables import Cell, fillTable, fitHeight, keyOfRow, selectedKey, selectKey, setColumns
 
 #: While other work is under way, what was drawn waits this long for the next try, in ms. User-set.
@@ -81,29 +75,30 @@ class NETAblationLesionsLogic(ScriptedLoadableModuleLogic):
 
 
 class NETAblationLesionsWidget(Panel):
-    """The panel."""
+    """The panel: images and lesions, which are drawn here, and the sections for what else there is."""
 
     logicClass = NETAblationLesionsLogic
 
     def setupPanel(self) -> None:
-        """Connect the panel's own widgets."""
+        """Make the sections, and connect what is the panel's own."""
         ui = self.ui
         self.drawing: LesionDrawing | None = None
         self._rows = LesionTable()
         self._drawn: list = []
-        self._matches: list = []
-        self._matchedFor: tuple = ()
         self._drawnTimer = qt.QTimer()
         self._drawnTimer.singleShot = True
         self._drawnTimer.connect("timeout()", self.segmentDrawn)
 
         setColumns(ui.lesionTable, [_("Name"), _("ml"), _("mm"), _("Enhancement"), _("Notes")], wide=4)
-        setColumns(ui.matchTable, [_("Segment"), _("Taken as")], wide=1)
-        ui.segmentEditor.segmentationNodeSelectorVisible = False
-        ui.segmentEditor.sourceVolumeNodeSelectorVisible = False
-        ui.segmentEditor.switchToSegmentationsButtonVisible = False
-
-        self._say([])
+        self._tell([])
+        self.start = CaseStart(self, self._followDrawing, self._tell)
+        self.corrections = CorrectionsSection(self)
+        self.sections = (
+            AnatomySection(self, self.start),
+            MatchesSection(self, self.start),
+            self.corrections,
+            PetSection(self, self.start, lambda: self.drawing.next_name()),
+        )
         ui.phaseSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onPhase)
         ui.sideBySideButton.connect("clicked(bool)", self.onSideBySide)
         ui.drawButton.connect("clicked(bool)", partial(self.onDraw, LINE))
@@ -115,14 +110,6 @@ class NETAblationLesionsWidget(Panel):
         ui.measureButton.connect("clicked()", self.onMeasure)
         ui.lesionTable.connect("itemSelectionChanged()", self.onSelect)
         ui.lesionTable.connect("itemChanged(QTableWidgetItem*)", self.onRename)
-        ui.liverButton.connect("clicked()", self.onLiver)
-        ui.vesselsButton.connect("clicked()", self.onVessels)
-        ui.obstaclesButton.connect("clicked()", self.onObstacles)
-        ui.sourceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.refreshSoon)
-        ui.adoptButton.connect("clicked()", self.onAdopt)
-        ui.totalSegmentatorButton.connect("clicked()", self.onTotalSegmentator)
-        ui.editorSection.connect("contentsCollapsed(bool)", self.onEditor)
-        ui.petButton.connect("clicked()", self.onPet)
 
         for keys, role in (("L", LINE), ("Shift+L", SECOND_LINE), ("+", PLUS), ("-", MINUS)):
             self.addShortcut(keys, partial(self.onShortcut, role))
@@ -144,14 +131,13 @@ class NETAblationLesionsWidget(Panel):
         """Called each time the user opens another module."""
         if self.drawing is not None:
             self.drawing.disarm()
-        self.ui.segmentEditor.setActiveEffectByName("")
+        self.corrections.end()
         Panel.exit(self)
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """Called just before the scene is closed."""
         self._stopDrawing()
-        self.ui.segmentEditor.setSegmentationNode(None)
-        self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
+        self.corrections.forget()
         Panel.onSceneStartClose(self, caller, event)
 
     # Showing
@@ -164,8 +150,6 @@ class NETAblationLesionsWidget(Panel):
             self.parameterNode.image = case.volume
         if case is not None and case.phases and self.parameterNode.phase is None:
             self.parameterNode.phase = case.phases[0]
-        if self.parameterNode.pet is None:
-            self.parameterNode.pet = next(iter(pet.suv_volumes()), None)
         self.ui.imageSelector.enabled = case is None
         rows = [] if case is None else self._rows.rows(case)
         fillTable(self.ui.lesionTable, [row.lesion_id for row in rows], [_cells(row) for row in rows])
@@ -173,39 +157,25 @@ class NETAblationLesionsWidget(Panel):
         wasBlocked = self.ui.lesionTable.blockSignals(True)
         selectKey(self.ui.lesionTable, self.lesionId)
         self.ui.lesionTable.blockSignals(wasBlocked)
-        self._offerSource(case)
-        self._showOrgans(case)
-        self._showMatches()
-        if not self.ui.editorSection.collapsed:
-            self._showEditor(case)
-        self._allowAll(case)
+        for section in self.sections:
+            section.show(case, self.lesionId)
+        self._showAllowed(case)
 
-    def _allowAll(self, case: CaseScene | None) -> None:
-        ui, node = self.ui, self.parameterNode
-        noImage = "" if case is not None or node.image is not None else _("choose the planning image first")
-        noCase = "" if case is not None else _("draw a lesion or segment the liver first")
+    def _showAllowed(self, case: CaseScene | None) -> None:
+        ui, noImage = self.ui, self.start.missing()
         noLesion = "" if self.lesionId else _("select a lesion first")
         drawn = {} if self.drawing is None or not self.lesionId else self.drawing.drawn_on(self.lesionId)
         noLine = noLesion or ("" if LINE in drawn else _("this lesion was not drawn by a line; use Corrections"))
-        noLiver = noCase or ("" if case.liver_model is not None else _("segment the liver first"))
         uncorrected = noLine or ("" if len(drawn) > 1 else _("it has no corrections"))
         self.allow(ui.drawButton, noImage, evenWhileBusy=True)
         for button in (ui.secondLineButton, ui.insideButton, ui.outsideButton):
             self.allow(button, noLine, evenWhileBusy=True)
         self.allow(ui.resetButton, uncorrected)
         self.allow(ui.deleteButton, noLesion)
-        self.allow(ui.measureButton, noLiver, noCase or ("" if case.lesions else _("draw a lesion first")))
-        self.allow(ui.sideBySideButton, noImage, "" if node.phase is not None else _("choose a second phase"))
-        self.allow(ui.liverButton, noImage)
-        self.allow(ui.vesselsButton, noLiver)
-        self.allow(ui.obstaclesButton, noImage)
-        matched = any(match.structure for match in self._matches)
-        noSource = "" if node.source is not None else _("choose a segmentation")
-        self.allow(ui.adoptButton, noSource, noImage, "" if matched else _("no segment is matched"))
-        missing = "" if total_segmentator.is_installed() else _("install the extension TotalSegmentator first")
-        self.allow(ui.totalSegmentatorButton, missing, noImage)
-        noRegion = "" if node.region is not None else noLiver and _("choose a region, or segment the liver")
-        self.allow(ui.petButton, noImage, "" if node.pet is not None else _("choose the PET"), noRegion)
+        hasLesions = case is not None and case.lesions
+        self.allow(ui.measureButton, self.start.missingLiver(), "" if hasLesions else _("draw a lesion first"))
+        noPhase = "" if self.parameterNode.phase is not None else _("choose a second phase")
+        self.allow(ui.sideBySideButton, noImage, noPhase)
         armed = "" if self.drawing is None else self.drawing.armed_role
         for button, role in self._drawButtons().items():
             button.checked = armed == role
@@ -214,20 +184,7 @@ class NETAblationLesionsWidget(Panel):
         ui = self.ui
         return {ui.drawButton: LINE, ui.secondLineButton: SECOND_LINE, ui.insideButton: PLUS, ui.outsideButton: MINUS}
 
-    def _showOrgans(self, case: CaseScene | None) -> None:
-        kinds = set()
-        liver = _("none")
-        if case is not None:
-            kinds = segmentations.segment_kinds(case.before)
-            if case.liver_model is not None:
-                liver = _("stale") if is_stale(case.liver_model) else _("segmented")
-        vessels = [name for name in organs.VESSEL_KINDS if name in kinds]
-        others = sorted(kinds - {"tumor", "lesion", "liver", "", *organs.VESSEL_KINDS})
-        self.ui.liverState.text = _("Liver: {state}").format(state=liver)
-        self.ui.vesselsState.text = _("Vessels: {state}").format(state=_words(vessels))
-        self.ui.obstaclesState.text = _("Organs at risk: {state}").format(state=_words(others))
-
-    def _say(self, texts) -> None:
+    def _tell(self, texts) -> None:
         self.say(self.ui.messageLabel, "\n".join(texts))
 
     # Images
@@ -243,31 +200,18 @@ class NETAblationLesionsWidget(Panel):
     def onSideBySide(self, isChecked: bool) -> None:
         """Show both phases beside each other, or the planning image alone."""
         with self.attempt(_("The images cannot be shown.")):
-            case = self._caseOrBegin()
+            case = self.start.case()
             if isChecked:
                 phase_views.show_side_by_side(case.volume, self.parameterNode.phase)
             else:
                 phase_views.show_one(case.volume)
-
-    def _caseOrBegin(self) -> CaseScene:
-        """The case; begun with the chosen image where there is none."""
-        case = self.case
-        if case is None:
-            if self.parameterNode.image is None:
-                raise InputError(_("choose the planning image first"))
-            case = CaseScene.adopt(self.parameterNode.image)
-            phase = self.parameterNode.phase
-            if phase is not None and phase is not case.volume:
-                case.adopt_phase(phase)
-        self._followDrawing(case)
-        return case
 
     # Drawing
 
     def onDraw(self, role: str, isChecked: bool) -> None:
         """Arm or disarm the drawing of lines or points."""
         with self.attempt(_("Nothing can be drawn.")):
-            self._caseOrBegin()
+            self.start.case()
             if isChecked:
                 self.drawing.arm(role, self.lesionId)
             else:
@@ -316,7 +260,7 @@ class NETAblationLesionsWidget(Panel):
             lesionId = self.drawing.accept(node, result)
             self.case.current_lesion = lesionId
             row = next(row for row in self._rows.rows(self.case) if row.lesion_id == lesionId)
-            self._say([_("{name}: {size}").format(name=row.name, size=_sizes(row)), *row.warnings])
+            self._tell([_("{name}: {size}").format(name=row.name, size=_sizes(row)), *row.warnings])
 
     def onNotSegmented(self, node, error) -> None:
         """Take back what gave no lesion."""
@@ -376,124 +320,7 @@ class NETAblationLesionsWidget(Panel):
 
     def onMeasure(self) -> None:
         """Measure all lesions against the liver."""
-        self._work(_("Measuring the lesions"), measures_work, put_measures)
-
-    # What surrounds the lesions
-
-    def onLiver(self) -> None:
-        """Segment the liver."""
-        self._work(_("Segmenting the liver"), organs.liver_work, self._putLiver)
-
-    def _putLiver(self, case: CaseScene, result) -> list:
-        warnings = organs.put_liver(case, result)
-        step_views.look_at_liver(case)
-        return warnings
-
-    def onVessels(self) -> None:
-        """Segment the vessels of the liver."""
-        self._work(_("Segmenting the vessels"), organs.vessels_work, organs.put_vessels)
-
-    def onObstacles(self) -> None:
-        """Find bone, lung and air."""
-        self._work(_("Finding organs at risk"), organs.obstacles_work, organs.put_obstacles)
-
-    def onPet(self) -> None:
-        """Segment the lesions of the PET."""
-        node = self.parameterNode
-        work = partial(pet.pet_work, volume=node.pet, region=node.region, fraction=node.percentOfMaximum / 100.0)
-        self._work(_("Segmenting the PET"), work, partial(self._putPet, node.pet))
-
-    def _putPet(self, volume, case: CaseScene, result) -> list:
-        added, warnings = pet.put_pet(case, volume, result, self.drawing.next_name())
-        return [_("{count} lesions of the PET").format(count=len(added)), *warnings]
-
-    def _work(self, title: str, prepare, put) -> None:
-        """Take what the work needs out of the scene, run it with progress, and put its result in."""
-        with self.attempt(title):
-            case = self._caseOrBegin()
-            self.startWork(title, prepare(case), lambda result: self._say(put(case, result) or ()))
-
-    def onTotalSegmentator(self) -> None:
-        """Segment organs with the other extension, and offer what it found."""
-        with self.attempt(_("TotalSegmentator failed."), isSlow=True):
-            case = self._caseOrBegin()
-            self.parameterNode.source = total_segmentator.segment_organs(case.volume)
-
-    def _offerSource(self, case: CaseScene | None) -> None:
-        """While there is no liver, offer the one segmentation that the scene has beside the case's own."""
-        if case is None or case.liver_model is not None or self.parameterNode.source is not None:
-            return
-        others = role_matching.other_segmentations()
-        if len(others) == 1:
-            self.parameterNode.source = others[0]
-            self.ui.takeSection.collapsed = False
-
-    def _showMatches(self) -> None:
-        """Match the segments of the chosen segmentation, as long as it stays the same."""
-        source = self.parameterNode.source
-        ids = [] if source is None else segmentations.segment_ids(source)
-        key = () if source is None else (source.GetID(), *(segmentations.segment_name(source, i) for i in ids))
-        if key == self._matchedFor:
-            return
-        self._matchedFor = key
-        self._matches = [] if source is None else role_matching.match_segments(source)
-        table = self.ui.matchTable
-        rows = [[Cell(match.name, match.reason), Cell(match.structure)] for match in self._matches]
-        fillTable(table, [match.segment_id for match in self._matches], rows)
-        fitHeight(table, 2, 8)
-        for row, match in enumerate(self._matches):
-            box = qt.QComboBox()
-            box.toolTip = match.reason or _("What this segment is taken as")
-            box.addItem(_("leave out"), "")
-            for name in role_matching.structure_choices():
-                box.addItem(name, name)
-            box.currentIndex = box.findData(match.structure)
-            box.connect("currentIndexChanged(int)", partial(self.onMatch, row, box))
-            table.setCellWidget(row, 1, box)
-
-    def onMatch(self, row: int, box, index: int) -> None:
-        """Take the user's word for what a segment is."""
-        match = self._matches[row]
-        self._matches[row] = role_matching.SegmentMatch(match.segment_id, match.name, box.itemData(index))
-        self.refreshSoon()
-
-    def onAdopt(self) -> None:
-        """Copy the matched segments into the case."""
-        with self.attempt(_("Nothing was taken."), isSlow=True):
-            case = self._caseOrBegin()
-            taken = role_matching.adopt_segments(case, self.parameterNode.source, self._matches)
-            step_views.look_at_liver(case)
-            self._say([_("Taken: {names}").format(names=", ".join(taken))])
-            self.ui.takeSection.collapsed = True
-
-    # Corrections
-
-    def onEditor(self, isCollapsed: bool) -> None:
-        """Give the Segment Editor the case's segments when its section is opened, and take its effect when closed."""
-        if isCollapsed:
-            self.ui.segmentEditor.setActiveEffectByName("")
-        else:
-            self._showEditor(self.case)
-
-    def _showEditor(self, case: CaseScene | None) -> None:
-        editor = self.ui.segmentEditor
-        if case is None or editor.segmentationNode() is case.before:
-            return
-        editor.setMRMLSegmentEditorNode(_segmentEditorNode())
-        editor.setSegmentationNode(case.before)
-        editor.setSourceVolumeNode(case.volume)
-
-
-def _segmentEditorNode():
-    """The editor's node of this module; segments may overlap, as a tumor lies in the liver."""
-    scene, tag = slicer.mrmlScene, "NETAblationLesions"
-    node = scene.GetSingletonNode(tag, "vtkMRMLSegmentEditorNode")
-    if node is None:
-        node = slicer.vtkMRMLSegmentEditorNode()
-        node.SetSingletonTag(tag)
-        node.SetOverwriteMode(node.OverwriteNone)
-        node = scene.AddNode(node)
-    return node
+        self.start.work(_("Measuring the lesions"), measures_work, put_measures)
 
 
 def _sizes(row: LesionRow) -> str:
@@ -512,10 +339,6 @@ def _cells(row: LesionRow) -> list:
         Cell(row.enhancement.split(",")[0], row.enhancement, color),
         Cell(notes, "\n".join(row.warnings), color),
     ]
-
-
-def _words(names) -> str:
-    return ", ".join(name.replace("_", " ") for name in names) or _("none")
 
 
 class NETAblationLesionsTest(ScriptedLoadableModuleTest):
