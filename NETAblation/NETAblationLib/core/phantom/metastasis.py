@@ -16,7 +16,7 @@ from .ablation import coordinates_before, zone_region
 from .geometry import PatientGeometry
 from .grids import Grid, Region
 from .lesions import EVALUABLE_MARGIN_MM, PlannedLesion
-from .shapes import Ellipsoid, Union
+from .shapes import Union
 
 Array = npt.NDArray[np.float64]
 
@@ -56,11 +56,6 @@ class PhantomLesion:
     def is_short(self) -> bool:
         """Whether this is the lesion whose zone was deliberately pulled back."""
         return self.shortfall_direction_ras is not None
-
-    @property
-    def zone_ellipsoids(self) -> tuple[Ellipsoid, ...]:
-        """The zone's ellipsoids of revolution, one per probe position; third axis = probe."""
-        return self.zone_shape.parts
 
     @cached_property
     def volume_ml(self) -> float:
@@ -147,11 +142,6 @@ class PhantomLesion:
     def true_mam_whole_surface_mm(self) -> float:
         """MAM over the whole surface, subcapsular parts included."""
         return self._whole_margin.margin_mm
-
-    @property
-    def true_mam_whole_surface_location_ras_mm(self) -> Array:
-        """Where that MAM is, (3,)."""
-        return self._whole_margin.location_ras_mm
 
     @cached_property
     def diameter_line_ras_mm(self) -> Array:
