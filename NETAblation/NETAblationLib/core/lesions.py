@@ -55,7 +55,7 @@ _DATA_WEIGHT_BOUNDS = (1.5, 8.0)
 #: However high the contrast, what looks like the lesion may be a vessel that touches it: of odds of 3, one in 20. A
 #: reader who corrects the result says that there is such a thing. User-set: the lower the better on digital patients,
 #: whose lesions are rounder than real ones.
-_MOST_DATA, _CORRECTED_MOST_DATA = 3.0, 0.5
+_MOST_DATA, _CORRECTED_MOST_DATA = 3.0, 1.0
 
 #: The part of the ellipsoid about the line, by its radius, that a first model is made of: without
 #: the blurred edge. Own measurement on the digital patients. User-set.
