@@ -114,8 +114,15 @@ def check_inputs(
         if values.min() == values.max():
             raise InputError(f"{name}: all voxels have the value {float(values.flat[0]):g}: there is nothing to align")
     livers = []
-    for liver, image, side in ((fixed_liver, fixed, "fixed"), (moving_liver, moving, "moving")):
+    for liver, image, side, other_image, other in (
+        (fixed_liver, fixed, "fixed", moving, "moving"),
+        (moving_liver, moving, "moving", fixed, "fixed"),
+    ):
         mask = None if liver is None else as_mask(liver, f"{side} liver")
+        if mask is not None and not frames.same_grid(mask, image) and frames.same_grid(mask, other_image):
+            raise GeometryError(
+                f"{side} liver: it lies on the grid of the {other} image: are the images before and after swapped?"
+            )
         if mask is not None:
             frames.require_same_grid(mask, image, f"{side} liver", f"{side} image")
         livers.append(mask)
