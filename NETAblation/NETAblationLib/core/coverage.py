@@ -36,8 +36,8 @@ _AROUND_SPACING_MM, _AROUND_REACH_MM = 1.5, 60.0
 #: Ablations of a plan, at most: a byte counts them.
 _MOST_ABLATIONS = 255
 
-#: Kinds of cells in both grids.
-_ELSEWHERE, _TISSUE, _TUMOR = 0, 1, 2
+#: Kinds of cells in both grids; 0 is elsewhere.
+_TISSUE, _TUMOR = 1, 2
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class FusionInputs:
     """What a fusion is computed from; each image and mask in its own frame.
 
     `exclude` are the masks that must not drive it, with the lesion and what it is ("tumor", "zone") of each in
-    `excluded`; `landmarks` are pairs of points (before, after), RAS mm. The vessels only check it; they are None
-    unless they are known in both images.
+    `excluded`; `landmarks` are pairs of points (before, after), RAS mm. The vessels do not pull: they check it and
+    have a say in its error; they are None unless they are known in both images.
     """
 
     fixed: sitk.Image
